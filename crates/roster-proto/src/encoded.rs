@@ -21,3 +21,25 @@ pub struct Delivery {
     #[prost(bytes = "bytes", tag = "2")]
     pub group: Bytes,
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::v1;
+
+    #[test]
+    fn a_response_with_encoded_groups_reads_as_a_plain_one() {
+        let event = v1::Event { event: Some(v1::event::Event::Loaded(v1::Loaded {})) };
+        let group = v1::EventGroup { position: 7, events: vec![event] };
+        let plain = v1::WatchResponse {
+            deliveries: vec![v1::Delivery { watch_ids: vec![1, 300], group: Some(group.clone()) }],
+        };
+        let encoded = WatchResponse {
+            deliveries: vec![Delivery { watch_ids: vec![1, 300], group: group.encode_to_vec().into() }],
+        };
+        assert_eq!(encoded.encode_to_vec(), plain.encode_to_vec());
+        assert_eq!(v1::WatchResponse::decode(encoded.encode_to_vec().as_slice()).unwrap(), plain);
+    }
+}

@@ -3,6 +3,7 @@
 //! Conversions live here and nowhere else. What comes in is parsed into words or refused; the
 //! generated code is made by `cargo xtask codegen` and committed.
 
+pub mod convert;
 pub mod encoded;
 
 /// The messages of `roster.v1` and the stubs that clients call.

@@ -72,6 +72,9 @@ pub struct Instance {
     pub fencing_token: u64,
     #[prost(uint64, tag = "9")]
     pub registered_unix_ms: u64,
+    /// The position of the command that last changed it.
+    #[prost(uint64, tag = "10")]
+    pub changed_position: u64,
 }
 /// Why something was refused, and what to do.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,17 @@
+//! Wire to words and back. Each direction of each type once.
+//!
+//! What comes in is parsed: a [`v1::Refusal`] says which field is wrong and what to do. What goes out
+//! cannot fail.
+
+mod event;
+mod facts;
+mod instance;
+mod refusal;
+
+pub use event::{encode_event, encode_group, encode_notice, parse_event, parse_group};
+pub use facts::{encode_cutover, encode_registration, parse_cutover, parse_grace, parse_handover, parse_register};
+pub use instance::{encode_instance, parse_instance};
+pub use refusal::{Advice, invalid, status_of, unavailable};
+
+#[cfg(doc)]
+use crate::v1;
