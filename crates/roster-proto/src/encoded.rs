@@ -10,6 +10,8 @@ use bytes::Bytes;
 pub struct WatchResponse {
     #[prost(message, repeated, tag = "1")]
     pub deliveries: Vec<Delivery>,
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
 }
 
 /// The wire form of [`crate::v1::Delivery`].
@@ -35,9 +37,11 @@ mod tests {
         let group = v1::EventGroup { position: 7, events: vec![event] };
         let plain = v1::WatchResponse {
             deliveries: vec![v1::Delivery { watch_ids: vec![1, 300], group: Some(group.clone()) }],
+            epoch: 5,
         };
         let encoded = WatchResponse {
             deliveries: vec![Delivery { watch_ids: vec![1, 300], group: group.encode_to_vec().into() }],
+            epoch: 5,
         };
         assert_eq!(encoded.encode_to_vec(), plain.encode_to_vec());
         assert_eq!(v1::WatchResponse::decode(encoded.encode_to_vec().as_slice()).unwrap(), plain);

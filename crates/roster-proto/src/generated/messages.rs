@@ -552,19 +552,25 @@ pub struct Subscribe {
     /// A service name, a prefix that ends in "/", or "" for everything.
     #[prost(string, tag = "2")]
     pub selector: ::prost::alloc::string::String,
-    /// Resume after this position, of the node epoch below; 0 asks for the state.
+    /// Resume after this position, taken in from a response of `resume_epoch`;
+    /// unset asks for the whole state.
     #[prost(uint64, tag = "3")]
     pub resume_position: u64,
+    #[prost(fixed64, tag = "4")]
+    pub resume_epoch: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchResponse {
     /// One entry a group of events; entries keep the order of positions.
     #[prost(message, repeated, tag = "1")]
     pub deliveries: ::prost::alloc::vec::Vec<Delivery>,
+    /// One run of one node. A position resumes a watch only within its epoch.
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Delivery {
-    /// The watches of this stream it is for.
+    /// The watches of this stream it is for; empty means all of them.
     #[prost(uint64, repeated, tag = "1")]
     pub watch_ids: ::prost::alloc::vec::Vec<u64>,
     #[prost(message, optional, tag = "2")]
@@ -775,6 +781,9 @@ pub mod check_response {
         Suspect = 2,
         /// No such session, or it has no instance of that service.
         Unknown = 3,
+        /// Restored by a restart of the node and not back yet; removed when its
+        /// restart grace ends.
+        Unconfirmed = 4,
     }
     impl Outcome {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -787,6 +796,7 @@ pub mod check_response {
                 Self::Alive => "OUTCOME_ALIVE",
                 Self::Suspect => "OUTCOME_SUSPECT",
                 Self::Unknown => "OUTCOME_UNKNOWN",
+                Self::Unconfirmed => "OUTCOME_UNCONFIRMED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -796,6 +806,7 @@ pub mod check_response {
                 "OUTCOME_ALIVE" => Some(Self::Alive),
                 "OUTCOME_SUSPECT" => Some(Self::Suspect),
                 "OUTCOME_UNKNOWN" => Some(Self::Unknown),
+                "OUTCOME_UNCONFIRMED" => Some(Self::Unconfirmed),
                 _ => None,
             }
         }
