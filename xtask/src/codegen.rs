@@ -5,15 +5,19 @@ use std::path::Path;
 
 use anyhow::Context;
 
+/// Where the generated code stands, from the root of the workspace.
+pub(crate) const GENERATED: &str = "crates/roster-proto/src/generated";
 const PROTO_ROOT: &str = "crates/roster-proto/proto";
 const PROTO_FILES: [&str; 1] = ["roster/v1/registry.proto"];
-const GENERATED: &str = "crates/roster-proto/src/generated";
+
+/// Writes the committed code anew.
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    generate(root, &root.join(GENERATED))
+}
 
 /// Writes messages and client stubs, then server stubs, then the descriptor set for reflection.
-pub(crate) fn run() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands below the workspace")?;
-    let generated = root.join(GENERATED);
-    fs::create_dir_all(&generated)?;
+pub(crate) fn generate(root: &Path, into: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(into).with_context(|| format!("create {}", into.display()))?;
 
     let mut compiler = protox::Compiler::new([root.join(PROTO_ROOT)])?;
     compiler.include_source_info(true).include_imports(true);
@@ -26,10 +30,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .build_server(false)
         .build_transport(false)
         .bytes(".")
-        .out_dir(&generated)
+        .out_dir(into)
         .compile_fds(with_comments.clone())
         .context("generate messages and client stubs")?;
-    fs::rename(generated.join("roster.v1.rs"), generated.join("messages.rs"))?;
+    fs::rename(into.join("roster.v1.rs"), into.join("messages.rs"))?;
 
     // Events are encoded once and shared by all watchers, so the server sends a response whose groups
     // are bytes already. On the wire the two types are the same.
@@ -37,12 +41,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .build_client(false)
         .extern_path(".roster.v1.WatchResponse", "crate::encoded::WatchResponse")
         .extern_path(".roster.v1", "crate::v1")
-        .out_dir(&generated)
+        .out_dir(into)
         .compile_fds(with_comments.clone())
         .context("generate server stubs")?;
-    fs::rename(generated.join("roster.v1.rs"), generated.join("server.rs"))?;
+    fs::rename(into.join("roster.v1.rs"), into.join("server.rs"))?;
 
     compiler.include_source_info(false);
-    fs::write(generated.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(into.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
     Ok(())
 }

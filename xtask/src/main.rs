@@ -1,18 +1,37 @@
-//! The one door: `cargo xtask ci|test|tidy|codegen`.
+//! The one door: `cargo xtask ci|test|tidy|codegen`. `.ci/run` goes through it too, so that what
+//! passes on a desk and what passes in CI cannot differ.
 
+mod ci;
 mod codegen;
+mod steps;
+mod test;
+mod tidy;
 
+use std::path::Path;
+
+use anyhow::Context;
 use clap::Parser;
 
 /// Builds, tests and tidies Roster.
 #[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
 enum Task {
+    /// Everything that must pass before a change is merged: format, lints, tests, release build, demo.
+    Ci,
+    /// The tidy checks, all tests with the doc tests, and the examples that end by themselves.
+    Test,
+    /// The rules of the repository that a program can check.
+    Tidy,
     /// Generates the protobuf code that is committed.
     Codegen,
 }
 
 fn main() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands below the workspace")?;
     match Task::parse() {
-        Task::Codegen => codegen::run(),
+        Task::Ci => ci::run(root),
+        Task::Test => test::run(root),
+        Task::Tidy => tidy::run(root),
+        Task::Codegen => codegen::run(root),
     }
 }
