@@ -10,7 +10,7 @@ const LOCK: &str = "Cargo.lock";
 const ALLOWED: [(&str, &str); 6] = [
     ("console", "indicatif is ahead of similar-asserts (golden tests only)"),
     ("hashbrown", "petgraph (code generation only) is behind indexmap"),
-    ("itertools", "prost-derive is behind the crates of code generation"),
+    ("itertools", "prost-build (code generation only) is behind prost-derive"),
     ("syn", "derive macros move from 2 to 3 one by one; build time only"),
     ("unicode-width", "miette (code generation only) holds 0.1"),
     ("windows-sys", "not built on Linux; one each for console and the rest"),
