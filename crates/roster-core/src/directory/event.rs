@@ -18,7 +18,8 @@ pub struct Instance {
     pub token: Option<Token>,
     /// When it was registered.
     pub registered: Timestamp,
-    /// The position of the command that last changed it.
+    /// The position of the command that last changed it: its registration, facts, draining or
+    /// promotion. What becomes of its session changes the session only.
     pub changed: Position,
 }
 
@@ -60,7 +61,8 @@ pub enum RemovedCause {
 /// A change that watchers see. Those of one command are delivered together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// New, or known and up again.
+    /// New, or known and up again. In the state that follows a reset, and when a waiting singleton is
+    /// promoted, its liveness may be any: it says what it is.
     Up(Instance),
     /// Its session is lost.
     Suspect { service: ServiceName, instance: InstanceId, reason: SuspectReason },
@@ -95,7 +97,8 @@ impl Event {
 /// What the owner of an instance is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Leave. `deadline_millis` is how long until it is removed, 0 when it already is.
+    /// Leave. `deadline_millis` is how long until it is removed; 0 when it already is, and for one that
+    /// an operator drains, which nobody removes: as soon as it can.
     Offline { session: SessionId, instance: InstanceId, reason: OfflineReason, deadline_millis: u32 },
     /// The pending singleton holds the name now.
     Promoted { session: SessionId, instance: InstanceId, token: Token },
@@ -107,6 +110,14 @@ impl Notice {
     pub fn session(&self) -> SessionId {
         match self {
             Self::Offline { session, .. } | Self::Promoted { session, .. } => *session,
+        }
+    }
+
+    /// About which of its instances.
+    #[must_use]
+    pub fn instance(&self) -> InstanceId {
+        match self {
+            Self::Offline { instance, .. } | Self::Promoted { instance, .. } => *instance,
         }
     }
 }

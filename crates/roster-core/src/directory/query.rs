@@ -1,0 +1,181 @@
+//! What can be read of the directory. Reading changes nothing, and its order is that of names and ids.
+
+use std::ops::Bound;
+
+use crate::words::{Handover, InstanceId, Selector, ServiceName, SessionId};
+
+use super::machine::Directory;
+use super::record::Seat;
+use super::service::ServiceNumber;
+use super::{Event, Instance, ServiceSummary, SessionSummary};
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub sessions: usize,
+    /// Sessions that are up.
+    pub connected: usize,
+    /// Services, those that only an operator's policy keeps included.
+    pub services: usize,
+    /// Instances, pending ones included.
+    pub instances: usize,
+}
+
+impl Directory {
+    /// The main of a service: the last registered main, else the longest registered member; of
+    /// singletons the holder. It may be suspect: its liveness says so.
+    #[must_use]
+    pub fn main(&self, service: &ServiceName) -> Option<Instance> {
+        let number = self.tables.names.get(service)?;
+        self.instance(self.tables.services[number].main?)
+    }
+
+    /// One instance, pending ones included.
+    #[must_use]
+    pub fn instance(&self, id: InstanceId) -> Option<Instance> {
+        self.tables.instance(id)
+    }
+
+    /// Up to `limit` instances, pending ones included, by service name and then by id, beyond `after`
+    /// (which need not exist any more).
+    #[must_use]
+    pub fn instances(
+        &self,
+        selector: &Selector,
+        after: Option<(ServiceName, InstanceId)>,
+        limit: usize,
+    ) -> Vec<Instance> {
+        let (from, mut beyond) = match &after {
+            Some((name, id)) => (Bound::Included(name), Some((name, *id))),
+            None => (Bound::Unbounded, None),
+        };
+        let mut found = Vec::new();
+        for (name, number) in self.selected(selector, from) {
+            let above = beyond.take().filter(|(last, _)| *last == name).map(|(_, id)| id);
+            let ids = self.ids(number, above, limit - found.len());
+            found.extend(ids.into_iter().filter_map(|id| self.instance(id)));
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Up to `limit` services by name, beyond `after` (which need not exist any more).
+    #[must_use]
+    pub fn services(&self, selector: &Selector, after: Option<&ServiceName>, limit: usize) -> Vec<ServiceSummary> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let selected = self.selected(selector, from).take(limit);
+        selected.map(|(_, number)| self.tables.services[&number].summary()).collect()
+    }
+
+    /// One session.
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> Option<SessionSummary> {
+        self.tables.sessions.get(&session).map(|known| known.summary(session))
+    }
+
+    /// What a session owns, pending ones included, by ascending id.
+    #[must_use]
+    pub fn session_instances(&self, session: SessionId) -> Vec<Instance> {
+        self.tables.of_session(session).filter_map(|id| self.instance(id)).collect()
+    }
+
+    /// Every session by ascending id.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionSummary> {
+        self.tables.sessions.iter().map(|(&id, known)| known.summary(id))
+    }
+
+    /// Every singleton that waits, by service name: the service, who waits, and for how long at most.
+    #[must_use]
+    pub fn handovers(&self) -> Vec<(ServiceName, InstanceId, Handover)> {
+        let pending = self.tables.names.iter().filter_map(|(name, number)| {
+            let id = self.tables.services[number].pending?;
+            match self.tables.instances[&id].seat {
+                Seat::Pending(handover) => Some((name.clone(), id, handover)),
+                Seat::Listed | Seat::Holder(_) => None,
+            }
+        });
+        pending.collect()
+    }
+
+    /// How much there is, without counting.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            sessions: self.tables.sessions.len(),
+            connected: self.tables.connected,
+            services: self.tables.services.len(),
+            instances: self.tables.instances.len(),
+        }
+    }
+
+    /// The whole state that a watch begins with, as events: by service name its visible instances as
+    /// [`Event::Up`], then its main as [`Event::MainChanged`].
+    pub fn visible<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = Event> + 'a {
+        self.selected(selector, Bound::Unbounded).flat_map(|(name, number)| {
+            let ups = self.tables.ranked(number).filter_map(|(_, id)| self.instance(id)).map(Event::Up);
+            let main = self.tables.services[&number].main;
+            ups.chain(main.map(|id| Event::MainChanged { service: name.clone(), main: Some(id) }))
+        })
+    }
+
+    /// The services that a selector means, by name, from a bound on.
+    fn selected<'a>(
+        &'a self,
+        selector: &'a Selector,
+        from: Bound<&'a ServiceName>,
+    ) -> impl Iterator<Item = (&'a ServiceName, ServiceNumber)> {
+        let first = match selector {
+            Selector::All => Bound::Unbounded,
+            Selector::Prefix(prefix) => Bound::Included(prefix.as_str()),
+            Selector::Service(name) => Bound::Included(name.as_str()),
+        };
+        let from = match from {
+            Bound::Included(name) => Bound::Included(name.as_str()),
+            Bound::Excluded(name) => Bound::Excluded(name.as_str()),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let start = later(first, from);
+        self.tables
+            .names
+            .range::<str, _>((start, Bound::Unbounded))
+            .map(|(name, &number)| (name, number))
+            .take_while(|(name, _)| selector.matches(name))
+    }
+
+    /// Up to `limit` ids of a service in ascending order, beyond `after`. Instances are indexed by
+    /// version first, and a service has one or two; so this merges a page of each.
+    fn ids(&self, number: ServiceNumber, after: Option<InstanceId>, limit: usize) -> Vec<InstanceId> {
+        let first = InstanceId::new(after.map_or(0, |id| id.get() + 1));
+        let mut ids = Vec::new();
+        let mut version = Some(0);
+        while let Some(from) = version {
+            let Some(&(_, present, _)) = self
+                .tables
+                .versions
+                .range((number, from, InstanceId::new(0))..)
+                .next()
+                .filter(|entry| entry.0 == number)
+            else {
+                break;
+            };
+            let page = (number, present, first)..=(number, present, InstanceId::new(u64::MAX));
+            ids.extend(self.tables.versions.range(page).take(limit).map(|&(_, _, id)| id));
+            version = present.checked_add(1);
+        }
+        ids.sort_unstable();
+        ids.truncate(limit);
+        ids
+    }
+}
+
+/// The later of two lower bounds. When both are at the same name, the one that leaves it out.
+fn later<'a>(one: Bound<&'a str>, other: Bound<&'a str>) -> Bound<&'a str> {
+    match (one, other) {
+        (Bound::Unbounded, bound) | (bound, Bound::Unbounded) => bound,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => {
+            if b > a || (b == a && matches!(other, Bound::Excluded(_))) { other } else { one }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Registering: judged first, by the state alone, and carried out only when nothing speaks against it.
+
+use std::sync::Arc;
+
+use crate::limits::{INSTANCES_MAX, INSTANCES_PER_SESSION_MAX};
+use crate::words::{Cutover, Handover, InstanceId, Kind, Registration, SessionId, Token};
+
+use super::machine::Directory;
+use super::record::{Record, Seat};
+use super::service::{Family, Service, ServiceNumber};
+use super::turn::Turn;
+use super::{Event, Liveness, OfflineReason, Outcome, Refusal, RemovedCause};
+
+/// What is asked for.
+struct Claim {
+    session: SessionId,
+    registration: Arc<Registration>,
+    handover: Handover,
+    cutover: Option<Cutover>,
+}
+
+/// What becomes of it.
+enum Verdict {
+    /// The session has registered this place already, in this version and kind.
+    Known(InstanceId),
+    /// A new instance, in place of the `occupant` if there is one.
+    Enters { occupant: Option<InstanceId>, entry: Entry },
+}
+
+/// How a new instance begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Listed,
+    /// Holds the name; who held it before goes.
+    Holder,
+    Pending {
+        ahead: InstanceId,
+    },
+}
+
+impl Directory {
+    pub(super) fn register(
+        &mut self,
+        turn: &mut Turn<'_>,
+        session: SessionId,
+        registration: Arc<Registration>,
+        handover: Handover,
+        cutover: Option<Cutover>,
+    ) -> Result<Outcome, Refusal> {
+        let claim = Claim { session, registration, handover, cutover };
+        match self.judge(&claim)? {
+            Verdict::Known(id) => Ok(self.repeat(turn, id, &claim)),
+            Verdict::Enters { occupant, entry } => Ok(self.enter(turn, occupant, entry, &claim)),
+        }
+    }
+
+    fn judge(&self, claim: &Claim) -> Result<Verdict, Refusal> {
+        let session = claim.session;
+        let owner = self.tables.sessions.get(&session).ok_or(Refusal::UnknownSession { session })?;
+        if owner.liveness != Liveness::Up {
+            return Err(Refusal::SessionNotConnected { session });
+        }
+        let wanted = &claim.registration;
+        let number = self.tables.names.get(&wanted.service).copied();
+        let service = number.map(|number| (number, &self.tables.services[&number]));
+        if let Some((_, service)) = service
+            && wanted.version < service.floor
+        {
+            return Err(Refusal::VersionTooLow { floor: service.floor });
+        }
+
+        let occupant = self.tables.at_place(wanted);
+        let known = occupant.filter(|id| {
+            let record = &self.tables.instances[id];
+            record.session == session
+                && record.registration.kind == wanted.kind
+                && record.registration.version == wanted.version
+        });
+        let entry = match number {
+            Some(number) => self.entry(number, occupant, claim),
+            None if wanted.kind == Kind::Singleton => Entry::Holder,
+            None => Entry::Listed,
+        };
+        if let Some((number, service)) = service {
+            let adds = known.is_none() && !matches!(entry, Entry::Pending { .. });
+            let floor = self.floor_after(number, service, claim, occupant.filter(|_| known.is_none()), adds);
+            // A policy that the claim itself brings can make another version take over.
+            if wanted.version < floor {
+                return Err(Refusal::VersionTooLow { floor });
+            }
+            let other = self.others(number, floor, occupant).next();
+            if let Some(other) = other
+                && Family::of(other) != Family::of(wanted.kind)
+            {
+                return Err(Refusal::KindConflict { existing: other });
+            }
+        }
+        if let Some(id) = known {
+            return Ok(Verdict::Known(id));
+        }
+        if let Some(id) = occupant {
+            let other = self.tables.instances[&id].session;
+            if other != session && self.tables.liveness(other) == Liveness::Up {
+                return Err(Refusal::AddressInUse { session: other });
+            }
+        }
+        self.check_room(claim, occupant)?;
+        Ok(Verdict::Enters { occupant, entry })
+    }
+
+    fn check_room(&self, claim: &Claim, occupant: Option<InstanceId>) -> Result<(), Refusal> {
+        let own = occupant.is_some_and(|id| self.tables.instances[&id].session == claim.session);
+        if !own && self.tables.sessions[&claim.session].instances >= INSTANCES_PER_SESSION_MAX {
+            let max = INSTANCES_PER_SESSION_MAX as u64;
+            return Err(Refusal::LimitExceeded { limit: "instances per session", max });
+        }
+        if occupant.is_none() && self.tables.instances.len() >= INSTANCES_MAX {
+            return Err(Refusal::LimitExceeded { limit: "instances", max: INSTANCES_MAX as u64 });
+        }
+        if !self.tables.names.contains_key(&claim.registration.service) {
+            self.check_room_for_service()?;
+        }
+        Ok(())
+    }
+
+    fn entry(&self, number: ServiceNumber, occupant: Option<InstanceId>, claim: &Claim) -> Entry {
+        match claim.registration.kind {
+            Kind::Member | Kind::Main => Entry::Listed,
+            Kind::Singleton => match self.holder(number) {
+                Some(ahead) if occupant != Some(ahead) && claim.handover.millis() > 0 => Entry::Pending { ahead },
+                Some(_) | None => Entry::Holder,
+            },
+        }
+    }
+
+    /// The kinds of the instances from `floor` upwards but one, the first of each version first. They
+    /// are all of one family (D6), so that the first one speaks for all.
+    fn others(&self, number: ServiceNumber, floor: u64, but: Option<InstanceId>) -> impl Iterator<Item = Kind> {
+        self.tables
+            .from_version(number, floor)
+            .filter(move |&id| Some(id) != but)
+            .map(|id| self.tables.instances[&id].registration.kind)
+    }
+
+    /// The floor as the claim would leave it: with the policy that it brings, without the instance
+    /// that `leaves`, and with one more of its version if it `adds` one.
+    fn floor_after(
+        &self,
+        number: ServiceNumber,
+        service: &Service,
+        claim: &Claim,
+        leaves: Option<InstanceId>,
+        adds: bool,
+    ) -> u64 {
+        let policy = match (&service.operator, claim.cutover) {
+            (None, Some(brought)) => brought,
+            (Some(_), _) | (None, None) => service.policy(),
+        };
+        let Cutover::After(needed) = policy else { return 0 };
+        let version = claim.registration.version;
+        let leaver = leaves
+            .map(|id| &self.tables.instances[&id])
+            .filter(|record| self.tables.is_up(record))
+            .map(|record| record.registration.version);
+        let up = self.tables.up_of(number, version) - u32::from(leaver == Some(version)) + u32::from(adds);
+        let own = (version > service.floor && up >= needed.get()).then_some(version);
+        // As long as the policy stays, no other version can be ripe (D5).
+        let other = if policy == service.policy() {
+            None
+        } else {
+            self.tables.ripe_version(number, service.floor, policy, leaver)
+        };
+        own.max(other).unwrap_or(service.floor).max(service.floor)
+    }
+
+    /// The same session says it again: nothing changes but what differs.
+    fn repeat(&mut self, turn: &mut Turn<'_>, id: InstanceId, claim: &Claim) -> Outcome {
+        let number = self.tables.instances[&id].service;
+        self.bring_policy(turn, number, claim.cutover);
+        let record = self.tables.instances.get_mut(&id).expect("D2: a place has its record");
+        if *record.registration != *claim.registration {
+            record.changed = turn.position;
+            self.tables.set_facts(id, Arc::clone(&claim.registration));
+            let record = &self.tables.instances[&id];
+            if record.is_visible() {
+                turn.event(Event::Changed(record.instance(id, Liveness::Up)));
+            }
+        }
+        self.remind(turn, id);
+        self.outcome(id)
+    }
+
+    /// A process that registers again may have missed what it was told while it was away.
+    fn remind(&self, turn: &mut Turn<'_>, id: InstanceId) {
+        let record = &self.tables.instances[&id];
+        let Some(service) = self.tables.services.get(&record.service) else { return };
+        if let (Seat::Holder(_), Some(pending)) = (record.seat, service.pending) {
+            let waiting = &self.tables.instances[&pending];
+            if let Seat::Pending(handover) = waiting.seat {
+                let waited = turn.at.get().saturating_sub(waiting.registered.get());
+                let left = u64::from(handover.millis()).saturating_sub(waited);
+                turn.offline(record.session, id, OfflineReason::Handover, u32::try_from(left).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    fn outcome(&self, id: InstanceId) -> Outcome {
+        let record = &self.tables.instances[&id];
+        match (record.seat, self.holder(record.service)) {
+            (Seat::Pending(_), Some(ahead)) => Outcome::Pending { instance: id, ahead },
+            (Seat::Listed | Seat::Holder(_), _) | (Seat::Pending(_), None) => {
+                Outcome::Active { instance: id, changed: record.changed, token: record.token() }
+            }
+        }
+    }
+
+    fn bring_policy(&mut self, turn: &mut Turn<'_>, number: ServiceNumber, cutover: Option<Cutover>) {
+        let service = self.tables.service_mut(number);
+        let before = service.policy();
+        service.cutover = cutover.unwrap_or(service.cutover);
+        if service.policy() != before {
+            self.touch_policy(turn, number);
+        }
+    }
+
+    fn enter(&mut self, turn: &mut Turn<'_>, occupant: Option<InstanceId>, entry: Entry, claim: &Claim) -> Outcome {
+        let id = InstanceId::new(turn.position.get());
+        let wanted = &claim.registration;
+        let number = match self.tables.names.get(&wanted.service) {
+            Some(&number) => number,
+            None => self.tables.add_service(wanted.service.clone()),
+        };
+        let gone = occupant.and_then(|old| self.vacate(turn, old, claim.session));
+        // Who comes back as another kind makes a new claim to be the main, and takes no old place.
+        let place = gone.as_ref().filter(|gone| gone.registration.kind == wanted.kind).map(|gone| gone.place);
+        let seat = match entry {
+            Entry::Listed => Seat::Listed,
+            Entry::Holder => {
+                // Nobody is ahead but at another place; in their own place nobody waits for themselves.
+                if self.holder(number).is_some() {
+                    self.displace_pending(turn, number);
+                    self.retire_holder(turn, number);
+                }
+                Seat::Holder(Token::new(id.get()))
+            }
+            Entry::Pending { ahead } => {
+                self.displace_pending(turn, number);
+                let holder = self.tables.instances[&ahead].session;
+                turn.offline(holder, ahead, OfflineReason::Handover, claim.handover.millis());
+                Seat::Pending(claim.handover)
+            }
+        };
+        self.tables.insert(
+            id,
+            Record {
+                registration: Arc::clone(wanted),
+                session: claim.session,
+                service: number,
+                place: place.unwrap_or(id.get()),
+                seat,
+                draining: false,
+                registered: turn.at,
+                changed: turn.position,
+            },
+        );
+        let record = &self.tables.instances[&id];
+        if record.is_visible() {
+            let new = record.instance(id, Liveness::Up);
+            turn.event(match (occupant, gone) {
+                (Some(old), Some(_)) => Event::Replaced { old, new },
+                (Some(_) | None, _) => Event::Up(new),
+            });
+        }
+        self.bring_policy(turn, number, claim.cutover);
+        self.touch_risen(turn, number, wanted.version);
+        let ripe = turn.touched.remove(&number).flatten();
+        self.settle(turn, number, ripe);
+        self.remind(turn, id);
+        self.outcome(id)
+    }
+
+    /// Empties a place for its next occupant. Gives what watchers saw there; one that waited leaves
+    /// nothing behind, and its place is nobody's.
+    fn vacate(&mut self, turn: &mut Turn<'_>, id: InstanceId, newcomer: SessionId) -> Option<Record> {
+        let record = self.tables.remove(id)?;
+        if record.session != newcomer {
+            turn.offline(record.session, id, OfflineReason::Replaced, 0);
+        }
+        Some(record).filter(Record::is_visible)
+    }
+
+    fn displace_pending(&mut self, turn: &mut Turn<'_>, number: ServiceNumber) {
+        if let Some(id) = self.tables.services[&number].pending {
+            turn.offline(self.tables.instances[&id].session, id, OfflineReason::Displaced, 0);
+            self.remove_instance(turn, id, RemovedCause::Superseded);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! An ordered map whose clones share what they have in common.
+//!
+//! Two levels: a list of short sorted runs. A clone shares all of it; a change afterwards copies the
+//! list and one run. So a writer that publishes after each change pays for a run and a sixty-fourth of
+//! the map, not for the map. A persistent tree would pay less for millions, and more for a crate.
+
+use std::sync::Arc;
+
+/// A longer run is split in two.
+const RUN_ENTRIES_MAX: usize = 64;
+
+type Run<K, V> = Arc<Vec<(K, V)>>;
+
+/// Runs are never empty and ascend, within and from one to the next.
+#[derive(Debug, Clone)]
+pub(super) struct Shelf<K, V> {
+    runs: Arc<Vec<Run<K, V>>>,
+    len: usize,
+}
+
+impl<K, V> Default for Shelf<K, V> {
+    fn default() -> Self {
+        Self { runs: Arc::default(), len: 0 }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.runs.iter().flat_map(|run| run.iter()).map(|(key, value)| (key, value))
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        let run = self.runs.get(self.run_of(key))?;
+        let entry = find(run, key).ok()?;
+        Some(&run[entry].1)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let place = self.run_of(key);
+        let entry = find(self.runs.get(place)?, key).ok()?;
+        let run = Arc::make_mut(&mut Arc::make_mut(&mut self.runs)[place]);
+        Some(&mut run[entry].1)
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        let place = self.run_of(&key);
+        let runs = Arc::make_mut(&mut self.runs);
+        let Some(run) = runs.get_mut(place).map(Arc::make_mut) else {
+            runs.push(Arc::new(vec![(key, value)]));
+            self.len = 1;
+            return;
+        };
+        match find(run, &key) {
+            Ok(entry) => run[entry].1 = value,
+            Err(entry) => {
+                run.insert(entry, (key, value));
+                self.len += 1;
+                if run.len() > RUN_ENTRIES_MAX {
+                    let upper = run.split_off(RUN_ENTRIES_MAX / 2);
+                    runs.insert(place + 1, Arc::new(upper));
+                }
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        let place = self.run_of(key);
+        let entry = find(self.runs.get(place)?, key).ok()?;
+        let runs = Arc::make_mut(&mut self.runs);
+        let run = Arc::make_mut(&mut runs[place]);
+        let (_, value) = run.remove(entry);
+        self.len -= 1;
+        let left = run.len();
+        if left == 0 {
+            runs.remove(place);
+        } else if runs.get(place + 1).is_some_and(|next| left + next.len() <= RUN_ENTRIES_MAX / 2) {
+            let next = runs.remove(place + 1);
+            Arc::make_mut(&mut runs[place]).extend(next.iter().cloned());
+        }
+        Some(value)
+    }
+
+    /// The run in which a key stands or would stand.
+    fn run_of(&self, key: &K) -> usize {
+        self.runs.partition_point(|run| run[0].0 <= *key).saturating_sub(1)
+    }
+}
+
+fn find<K: Ord, V>(run: &[(K, V)], key: &K) -> Result<usize, usize> {
+    run.binary_search_by(|(present, _)| present.cmp(key))
+}
