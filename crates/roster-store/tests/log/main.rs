@@ -1,0 +1,6 @@
+//! The behaviour of the log: what it promises, and what crashes, full disks and flipped bits make of it.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod real_disk;
+mod support;
