@@ -55,7 +55,7 @@ pub(crate) struct FrameReader {
 impl FrameReader {
     /// From the first frame of a file whose header was read.
     pub(crate) fn new(file: Box<dyn DiskFile>, path: &Path, log: u64) -> Result<Self, IoFailure> {
-        let len = file.len().map_err(|source| IoFailure::new("read the length of", path, source))?;
+        let len = file.size().map_err(|source| IoFailure::new("read the length of", path, source))?;
         let offset = FILE_HEADER_BYTES as u64;
         Ok(Self { file, path: path.to_owned(), log, len, offset, window: BytesMut::new(), window_at: offset })
     }

@@ -21,7 +21,7 @@ mod snapshot;
 mod stored;
 
 pub use codec::{Codec, InvalidRecord};
-pub use disk::{Disk, DiskFile, DiskLock, RealDisk};
+pub use disk::{Disk, DiskFile, DiskLock, FaultyDisk, RealDisk};
 pub use error::{AppendError, Damage, IoFailure, OpenError, ReadError, SnapshotError, SweepError};
 pub use local::{LocalLog, OpenReport, RecoveryNote};
 pub use ordered::{Batch, Batches, Counters, LogStatus, OrderedLog, Recover, SnapshotInfo, Sweep};

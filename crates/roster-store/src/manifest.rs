@@ -144,7 +144,7 @@ impl Manifest {
             Err(source) => return Err(IoFailure::new("open", &path, source).into()),
         };
         let failed = |source| IoFailure::new("read", &path, source);
-        let len = file.len().map_err(failed)?;
+        let len = file.size().map_err(failed)?;
         if len > MANIFEST_BYTES_MAX {
             return Err(Damage::new(&path, 0, format!("it has {len} bytes; {MANIFEST_BYTES_MAX} at most")).into());
         }

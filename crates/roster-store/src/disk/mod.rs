@@ -4,12 +4,14 @@
 //! removed) after [`Disk::sync_dir`] of their directory. Directories are the exception: they are
 //! durable when [`Disk::create_dir_all`] returns.
 
+mod faulty;
 mod real;
 
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
+pub use faulty::{FaultyDisk, Operation, Survival};
 pub use real::RealDisk;
 
 /// A file system.
@@ -102,7 +104,7 @@ pub trait DiskFile: Send + Sync + Debug {
     ///
     /// # Errors
     /// As the system says.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Makes its bytes and its length durable (fdatasync).
     ///

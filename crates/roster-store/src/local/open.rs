@@ -22,7 +22,7 @@ use crate::file_header::FILE_HEADER_BYTES;
 use crate::file_name::{FileName, LOCK, MANIFEST, is_aside};
 use crate::manifest::{LiveFile, Manifest, PastFile, ReplaceError};
 use crate::ordered::{Counters, Recover};
-use crate::settings::{Directories, Durability, LogSettings, Side};
+use crate::settings::{Directories, Durability, LogSettings};
 
 pub(super) fn open<C: Codec>(
     disk: Arc<dyn Disk>,
@@ -74,9 +74,12 @@ pub(crate) fn lock_directories(
     for (_, dir) in directories.sides() {
         disk.create_dir_all(dir).map_err(|source| IoFailure::new("create", dir, source))?;
         let path = dir.join(LOCK);
-        locks.push(disk.lock(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked { dir: dir.to_owned() },
-            _ => OpenError::Io(IoFailure::new("lock", &path, source)),
+        locks.push(disk.lock(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                OpenError::Locked { dir: dir.to_owned() }
+            } else {
+                OpenError::Io(IoFailure::new("lock", &path, source))
+            }
         })?);
     }
     Ok(locks)
@@ -219,9 +222,4 @@ fn not_replaced(error: ReplaceError) -> OpenError {
     match error {
         ReplaceError::NotReplaced(failure) | ReplaceError::Unknown(failure) => OpenError::Io(failure),
     }
-}
-
-impl Side {
-    /// Both, for tools that look into either.
-    pub(crate) const ALL: [Self; 2] = [Self::Data, Self::Switch];
 }

@@ -130,5 +130,5 @@ impl<C: Codec> LocalLog<C> {
 /// Of a file of the log, 0 when that cannot be read.
 pub(super) fn file_bytes(disk: &dyn crate::Disk, directories: &Directories, side: Side, name: &str) -> u64 {
     let path = Manifest::path(directories, side, name);
-    path.and_then(|path| disk.open_to_read(&path).ok()?.len().ok()).unwrap_or(0)
+    path.and_then(|path| disk.open_to_read(&path).ok()?.size().ok()).unwrap_or(0)
 }

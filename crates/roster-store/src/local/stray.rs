@@ -72,7 +72,7 @@ pub(super) fn find_strays<C: Codec>(
 fn last_position<C: Codec>(disk: &dyn Disk, log: u64, range: &FileRange) -> Result<Option<Position>, ReadError> {
     let path = &range.path;
     let file = disk.open_to_read(path).map_err(|source| IoFailure::new("open", path, source))?;
-    let len = file.len().map_err(|source| IoFailure::new("read the length of", path, source))?;
+    let len = file.size().map_err(|source| IoFailure::new("read the length of", path, source))?;
     if len <= FILE_HEADER_BYTES as u64 {
         return Ok(None);
     }

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod crash;
 mod real_disk;
 mod support;
