@@ -1,0 +1,79 @@
+//! The client: addresses and settings that registrars, watches and calls share.
+
+mod builder;
+mod calls;
+mod drain;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use roster_core::Selector;
+
+pub use builder::Builder;
+pub use calls::{CheckOutcome, ServiceSummary};
+pub use drain::DrainStream;
+
+use crate::endpoint::Endpoint;
+use crate::reconnect::BackOff;
+use crate::registrar::RegistrarBuilder;
+use crate::watch::{Hubs, WatchBuilder};
+
+/// A registry, by the addresses of its nodes. Cheap to clone; connects at first use.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    endpoints: Arc<[Endpoint]>,
+    /// The address that answered last.
+    preferred: AtomicUsize,
+    name: String,
+    back_off: BackOff,
+    deadline: Duration,
+    watch_silence: Duration,
+    hubs: Hubs,
+}
+
+impl Client {
+    /// A client without an address yet.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A registrar, to be started: one session for any number of registrations.
+    pub fn registrar(&self) -> RegistrarBuilder {
+        RegistrarBuilder::new(self.clone())
+    }
+
+    /// A watch, to be started. All watches of a client share one stream.
+    pub fn watch(&self, selector: Selector) -> WatchBuilder {
+        WatchBuilder::new(self.clone(), selector)
+    }
+
+    pub(crate) fn endpoints(&self) -> Arc<[Endpoint]> {
+        self.inner.endpoints.clone()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    pub(crate) fn back_off(&self) -> BackOff {
+        self.inner.back_off
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.inner.deadline
+    }
+
+    pub(crate) fn watch_silence(&self) -> Duration {
+        self.inner.watch_silence
+    }
+
+    pub(crate) fn hubs(&self) -> &Hubs {
+        &self.inner.hubs
+    }
+}

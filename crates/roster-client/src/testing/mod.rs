@@ -1,0 +1,1 @@
+//! For the tests of a service that uses this SDK.
