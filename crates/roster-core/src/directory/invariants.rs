@@ -75,7 +75,7 @@ impl Directory {
 
     fn check_service(&self, number: ServiceNumber, service: &Service) {
         let (tables, name) = (&self.tables, &service.name);
-        let ids: Vec<InstanceId> = tables.from_version(number, 0).collect();
+        let ids: Vec<InstanceId> = tables.at_or_above(number, 0).collect();
         assert!(!ids.is_empty() || service.operator.is_some(), "D8: nothing keeps {name}");
         assert!(!ids.is_empty() || service.cutover == Cutover::default(), "D8: {name} keeps what nobody brought");
         let records = || ids.iter().map(|id| &tables.instances[id]);

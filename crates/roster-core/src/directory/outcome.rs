@@ -31,7 +31,7 @@ pub enum Refusal {
     WrongSecret { session: SessionId },
     #[error("session {session} has no stream; resume it first")]
     SessionNotConnected { session: SessionId },
-    #[error("version {floor} has taken over this service; register version {floor} or higher, or stop it first")]
+    #[error("version {floor} takes over this service; register version {floor} or higher, or stop it first")]
     VersionTooLow { floor: u64 },
     #[error("the service has instances of kind {existing:?}; singletons do not mix with other kinds")]
     KindConflict { existing: Kind },

@@ -137,7 +137,7 @@ impl Directory {
     /// are all of one family (D6), so that the first one speaks for all.
     fn others(&self, number: ServiceNumber, floor: u64, but: Option<InstanceId>) -> impl Iterator<Item = Kind> {
         self.tables
-            .from_version(number, floor)
+            .at_or_above(number, floor)
             .filter(move |&id| Some(id) != but)
             .map(|id| self.tables.instances[&id].registration.kind)
     }

@@ -236,7 +236,7 @@ impl Restoration {
         if registration.version < service.floor {
             return broken("its version is below the floor of its service");
         }
-        let first = tables.from_version(number, 0).next().map(|id| tables.instances[&id].registration.kind);
+        let first = tables.at_or_above(number, 0).next().map(|id| tables.instances[&id].registration.kind);
         if first.is_some_and(|kind| Family::of(kind) != Family::of(registration.kind)) {
             return broken("its kind does not mix with that of another instance");
         }

@@ -89,7 +89,7 @@ impl Directory {
         let service = self.tables.service_mut(number);
         debug_assert!(version > service.floor, "D4: version {version} takes over below floor {}", service.floor);
         service.floor = version;
-        let lower: Vec<_> = self.tables.below_version(number, version).collect();
+        let lower: Vec<_> = self.tables.below(number, version).collect();
         for id in lower {
             turn.offline(self.tables.instances[&id].session, id, OfflineReason::Superseded, 0);
             self.remove_instance(turn, id, RemovedCause::Superseded);

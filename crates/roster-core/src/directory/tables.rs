@@ -66,19 +66,19 @@ impl Tables {
     }
 
     /// Every instance of a service from a version upwards, by version, then by id.
-    pub(super) fn from_version(&self, number: ServiceNumber, version: u64) -> impl Iterator<Item = InstanceId> {
+    pub(super) fn at_or_above(&self, number: ServiceNumber, version: u64) -> impl Iterator<Item = InstanceId> {
         let last = (number, u64::MAX, InstanceId::new(u64::MAX));
         self.versions.range((number, version, InstanceId::new(0))..=last).map(|&(_, _, id)| id)
     }
 
     /// Every instance of a service below a version, by version, then by id.
-    pub(super) fn below_version(&self, number: ServiceNumber, version: u64) -> impl Iterator<Item = InstanceId> {
+    pub(super) fn below(&self, number: ServiceNumber, version: u64) -> impl Iterator<Item = InstanceId> {
         let first = (number, 0, InstanceId::new(0));
         self.versions.range(first..(number, version, InstanceId::new(0))).map(|&(_, _, id)| id)
     }
 
     pub(super) fn is_empty(&self, number: ServiceNumber) -> bool {
-        self.from_version(number, 0).next().is_none()
+        self.at_or_above(number, 0).next().is_none()
     }
 
     pub(super) fn up_of(&self, number: ServiceNumber, version: u64) -> u32 {

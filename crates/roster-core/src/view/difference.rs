@@ -13,7 +13,8 @@ pub(super) fn between(before: &Services, after: &Services, changes: &mut Vec<Cha
     loop {
         let (name, was, is) = match (old.peek(), new.peek()) {
             (Some(&(o, was)), Some(&(n, is))) if o == n => {
-                (old.next(), new.next());
+                old.next();
+                new.next();
                 (o, was, is)
             }
             (Some(&(o, was)), Some(&(n, _))) if o < n => {

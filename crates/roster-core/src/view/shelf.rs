@@ -60,7 +60,9 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
                 run.insert(entry, (key, value));
                 self.len += 1;
                 if run.len() > RUN_ENTRIES_MAX {
-                    let upper = run.split_off(RUN_ENTRIES_MAX / 2);
+                    // Ids mostly ascend: what was full stays full then.
+                    let appended = entry == RUN_ENTRIES_MAX;
+                    let upper = run.split_off(if appended { entry } else { RUN_ENTRIES_MAX / 2 });
                     runs.insert(place + 1, Arc::new(upper));
                 }
             }
