@@ -10,7 +10,7 @@ use crate::support::{at, item, open, rebuild, records};
 
 /// Several of what may be left by a power cut at an operation.
 fn outcomes(operation: u64) -> impl Iterator<Item = Survival> {
-    [Survival::Lost, Survival::Kept].into_iter().chain((0..10).map(move |n| Survival::Torn(operation * 10 + n)))
+    [Survival::Lost, Survival::Kept].into_iter().chain((0..24).map(move |n| Survival::Torn(operation * 100 + n)))
 }
 
 /// What a run of the scenario got done before the power went.
@@ -93,7 +93,7 @@ fn life(disk: &FaultyDisk, settings: &LogSettings, done: &mut Done) -> Option<()
 }
 
 fn first_life(run: &mut Run) -> Option<()> {
-    for count in [1, 3, 2, 9, 1] {
+    for count in [1, 3, 50, 2, 50, 1] {
         run.append(count)?;
     }
     run.rebuild_with_appends()?;
@@ -106,7 +106,7 @@ fn first_life(run: &mut Run) -> Option<()> {
 }
 
 fn second_life(run: &mut Run) -> Option<()> {
-    run.append(12)?;
+    run.append(30)?;
     run.append(1)?;
     run.rebuild_with_appends()?;
     run.sweep()
@@ -133,17 +133,35 @@ fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged_and_the_log_
             let disk = disk.reboot(outcome);
             let mut run = Run::start(&disk, &settings(), done)
                 .unwrap_or_else(|| panic!("opens after a power cut at operation {operation} with {outcome:?}"));
-            run.append(3).unwrap();
-            run.rebuild_with_appends().unwrap();
-            run.sweep().unwrap();
-            let done = run.done;
-            drop(run);
-            disk.crash();
-            let run = Run::start(&disk.reboot(Survival::Lost), &settings(), done);
-            assert!(run.is_some(), "opens again after operation {operation} with {outcome:?}");
+            run.append(1).unwrap();
+            goes_on(&disk, run);
         }
     }
     assert!(operations > 100, "the life had {operations} operations");
+}
+
+/// After a power cut that loses what it can, and after a rebuild and another such power cut.
+fn goes_on(disk: &FaultyDisk, run: Run) {
+    let done = run.done;
+    drop(run);
+    let disk = disk.reboot(Survival::Lost);
+    let mut run = Run::start(&disk, &settings(), done).unwrap();
+    run.rebuild_with_appends().unwrap();
+    run.sweep().unwrap();
+    let done = run.done;
+    drop(run);
+    Run::start(&disk.reboot(Survival::Lost), &settings(), done).unwrap();
+}
+
+#[test]
+fn a_process_killed_at_any_operation_leaves_nothing_that_a_later_power_cut_could_take() {
+    for operation in 1.. {
+        let Some((disk, done)) = crashed_life(operation, operation) else { break };
+        disk.restart_process();
+        let mut run = Run::start(&disk, &settings(), done).unwrap();
+        run.append(1).unwrap();
+        goes_on(&disk, run);
+    }
 }
 
 #[test]

@@ -115,6 +115,12 @@ impl FaultyDisk {
         Self::of(self.model().reboot(survival))
     }
 
+    /// The same disk after the process that used it was killed at [`crash_at`](Self::crash_at) and the machine was
+    /// not: nothing is lost, and nothing more is synced.
+    pub fn restart_process(&self) {
+        self.model().restart_process();
+    }
+
     /// Every file with its bytes, synced or not.
     #[must_use]
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {

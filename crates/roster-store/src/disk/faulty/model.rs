@@ -288,6 +288,12 @@ impl Model {
         self.durable_names.remove(path);
     }
 
+    pub(super) fn restart_process(&mut self) {
+        self.crashed = false;
+        self.crash_at = None;
+        self.locks.clear();
+    }
+
     pub(super) fn reboot(&self, survival: Survival) -> Self {
         let mut random = Rng::with_seed(match survival {
             Survival::Lost | Survival::Kept => 0,
