@@ -1,0 +1,129 @@
+//! The command line: the options that every subcommand has, and the list of subcommands.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::check::Check;
+use crate::commands::completions::Completions;
+use crate::commands::cutover::SetCutover;
+use crate::commands::demo::Demo;
+use crate::commands::drain::Drain;
+use crate::commands::get::Get;
+use crate::commands::log::Log;
+use crate::commands::rebuild::Rebuild;
+use crate::commands::register::Register;
+use crate::commands::serve::Serve;
+use crate::commands::services::ListServices;
+use crate::commands::status::GetStatus;
+use crate::commands::watch::Watch;
+use crate::exit;
+use crate::render::Format;
+
+/// Roster: the live list of who is serving. A node keeps it; services register, consumers watch.
+#[derive(Debug, Parser)]
+#[command(name = "roster", version, max_term_width = 100, arg_required_else_help = true, after_help = after_help())]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) everywhere: Everywhere,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Everywhere {
+    /// Where the node is; several, separated by commas, are tried in turn
+    #[arg(
+        long,
+        global = true,
+        env = "ROSTER_SERVER",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7400",
+        help_heading = "Everywhere"
+    )]
+    pub(crate) server: Vec<String>,
+    /// The form of the output: table, json (one document, or an object a line for streams), or text
+    /// (lines of fields between tabs)
+    #[arg(
+        long,
+        short = 'o',
+        global = true,
+        value_enum,
+        value_name = "FORM",
+        hide_possible_values = true,
+        default_value = "table",
+        help_heading = "Everywhere"
+    )]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a node
+    Serve(Box<Serve>),
+    /// Registers a service, and runs it if a command is given
+    Register(Box<Register>),
+    /// Follows what changes
+    Watch(Watch),
+    /// Lists services
+    Services(ListServices),
+    /// Shows the instances of a service
+    Get(Get),
+    /// Asks the node to probe the sessions of a service at once
+    Check(Check),
+    /// Takes an instance out of new work, and shows who has taken that in
+    Drain(Drain),
+    /// Says when a higher version takes over a service
+    Cutover(SetCutover),
+    /// Shows how a node is doing
+    Status(GetStatus),
+    /// Has a node write a new snapshot and switch to it
+    Rebuild(Rebuild),
+    /// Verifies, inspects or repairs a log on this machine; the node must not be running
+    Log(Log),
+    /// Shows what Roster does
+    Demo(Demo),
+    /// Prints the completion script of a shell
+    Completions(Completions),
+}
+
+fn after_help() -> String {
+    format!(
+        "\
+Examples:
+  roster serve --data-dir ./data
+  roster register orders --address 127.0.0.1:8080 --version 2 -- ./orders --port 8080
+  roster watch orders
+  roster get orders --output json
+
+`roster COMMAND --help` has examples of each command.
+
+{}",
+        exit::HELP
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_teaches_by_examples() {
+        let mut left: Vec<clap::Command> = Arguments::command().get_subcommands().cloned().collect();
+        while let Some(command) = left.pop() {
+            left.extend(command.get_subcommands().cloned());
+            if command.has_subcommands() {
+                continue;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  roster "), "{} has no examples", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The subcommands, each in a file of its own.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod cutover;
+pub(crate) mod demo;
+pub(crate) mod drain;
+pub(crate) mod get;
+pub(crate) mod log;
+mod node;
+pub(crate) mod rebuild;
+pub(crate) mod register;
+mod run;
+pub(crate) mod serve;
+pub(crate) mod services;
+pub(crate) mod status;
+pub(crate) mod watch;
+mod words;
+
+pub(crate) use run::run;

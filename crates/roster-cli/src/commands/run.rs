@@ -1,0 +1,37 @@
+//! From the command line to the subcommand that does it.
+
+use anyhow::Context;
+
+use super::{check, completions, cutover, demo, drain, get, log, rebuild, register, serve, services, status, watch};
+use crate::arguments::{Arguments, Command};
+use crate::exit::Exit;
+use crate::render::Screen;
+
+/// # Errors
+/// What the subcommand failed with; `exit::of` says which exit it asks for.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
+    let Arguments { everywhere, command } = arguments;
+    let screen = Screen::new(everywhere.output);
+    let nodes = everywhere.server.as_slice();
+    match command {
+        // A node has work for every core; a question to one has not.
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Log(log) => log::run(&log, screen),
+        Command::Demo(demo) => demo::run(&demo),
+        Command::Completions(completions) => completions::run(&completions),
+        Command::Register(register) => on_one_thread(register::run(*register, nodes)),
+        Command::Watch(watch) => on_one_thread(watch::run(watch, nodes, screen)),
+        Command::Services(services) => on_one_thread(services::run(services, nodes, screen)),
+        Command::Get(get) => on_one_thread(get::run(get, nodes, screen)),
+        Command::Check(check) => on_one_thread(check::run(check, nodes, screen)),
+        Command::Drain(drain) => on_one_thread(drain::run(drain, nodes, screen)),
+        Command::Cutover(cutover) => on_one_thread(cutover::run(cutover, nodes, screen)),
+        Command::Status(status) => on_one_thread(status::run(status, nodes, screen)),
+        Command::Rebuild(rebuild) => on_one_thread(rebuild::run(rebuild, nodes, screen)),
+    }
+}
+
+fn on_one_thread(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(command)
+}

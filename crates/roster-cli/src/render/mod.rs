@@ -1,0 +1,22 @@
+//! What the commands print: for people as tables and sentences, for scripts as JSON or plain lines.
+//!
+//! Each file shows one thing in all three ways, through the trait of `screen`; [`Screen`] knows which is asked for.
+
+mod age;
+mod answers;
+mod change;
+mod checked;
+mod grid;
+mod instances;
+mod paint;
+mod screen;
+mod services;
+mod status;
+
+pub(crate) use answers::{CutoverSet, DrainLine, Rebuilt};
+pub(crate) use change::ChangeLine;
+pub(crate) use checked::Checks;
+pub(crate) use instances::{Instances, OneInstance};
+pub(crate) use screen::{Format, Screen};
+pub(crate) use services::Services;
+pub(crate) use status::Status;

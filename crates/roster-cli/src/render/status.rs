@@ -1,0 +1,220 @@
+//! How a node is doing. What an operator should look at stands on top and stands out.
+
+use jiff::Timestamp;
+use roster_proto::v1;
+use serde::Serialize;
+
+use super::age;
+use super::paint::{Paint, Tone};
+use super::screen::Shown;
+
+/// How a node is doing.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    /// Takes changes, loses none, and its last start found nothing wrong.
+    healthy: bool,
+    /// What is not as it should be, a sentence each.
+    concerns: Vec<String>,
+    version: String,
+    process: u64,
+    started: String,
+    listen: String,
+    durability: String,
+    read_only: Option<String>,
+    position: u64,
+    sessions: u64,
+    sessions_connected: u64,
+    services: u64,
+    instances: u64,
+    watch_streams: u64,
+    watches: u64,
+    watch_resets: u64,
+    connections: u64,
+    log: Log,
+    #[serde(skip)]
+    started_unix_ms: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Log {
+    directory: String,
+    switch_directory: Option<String>,
+    generation: u64,
+    snapshot_position: u64,
+    snapshot_bytes: u64,
+    log_bytes: u64,
+    segments: u64,
+    history_bytes: u64,
+    rebuilding: bool,
+    syncs: u64,
+    batches: u64,
+    commands: u64,
+    rebuilds: u64,
+    recovery_notes: Vec<String>,
+}
+
+impl Status {
+    pub(crate) fn new(status: v1::GetStatusResponse) -> Self {
+        let concerns = concerns(&status);
+        Self {
+            healthy: concerns.is_empty(),
+            concerns,
+            started: age::stamp(status.started_unix_ms),
+            started_unix_ms: status.started_unix_ms,
+            version: status.version,
+            process: status.process_id,
+            listen: status.listen,
+            durability: status.durability,
+            read_only: (!status.read_only.is_empty()).then_some(status.read_only),
+            position: status.position,
+            sessions: status.sessions,
+            sessions_connected: status.sessions_connected,
+            services: status.services,
+            instances: status.instances,
+            watch_streams: status.watch_streams,
+            watches: status.watches,
+            watch_resets: status.watch_resets,
+            connections: status.connections,
+            log: status.log.map(Log::new).unwrap_or_default(),
+        }
+    }
+
+    /// Each fact with its name; the same in the table and in the text.
+    fn facts(&self, uptime: String) -> Vec<(&'static str, String)> {
+        let log = &self.log;
+        let mut facts = vec![
+            ("version", self.version.clone()),
+            ("process", self.process.to_string()),
+            ("listen", self.listen.clone()),
+            ("started", uptime),
+            ("durability", self.durability.clone()),
+            ("position", self.position.to_string()),
+            ("services", self.services.to_string()),
+            ("instances", self.instances.to_string()),
+            ("sessions", format!("{}, {} connected", self.sessions, self.sessions_connected)),
+            ("watches", format!("{} on {} streams, {} resets", self.watches, self.watch_streams, self.watch_resets)),
+            ("connections", self.connections.to_string()),
+            ("data dir", log.directory.clone()),
+        ];
+        if let Some(switch) = &log.switch_directory {
+            facts.push(("switch dir", switch.clone()));
+        }
+        let rebuilding = if log.rebuilding { ", being rebuilt" } else { "" };
+        facts.push(("generation", format!("{}{rebuilding}", log.generation)));
+        facts.push(("snapshot", format!("{} at position {}", size(log.snapshot_bytes), log.snapshot_position)));
+        facts.push(("log", format!("{} in {} segments", size(log.log_bytes), log.segments)));
+        facts.push(("history", size(log.history_bytes)));
+        let work = format!(
+            "{} commands in {} batches, {} syncs, {} rebuilds",
+            log.commands, log.batches, log.syncs, log.rebuilds
+        );
+        facts.push(("since start", work));
+        facts
+    }
+}
+
+impl Log {
+    fn new(log: v1::LogStatus) -> Self {
+        Self {
+            directory: log.directory,
+            switch_directory: (!log.switch_directory.is_empty()).then_some(log.switch_directory),
+            generation: log.generation,
+            snapshot_position: log.snapshot_position,
+            snapshot_bytes: log.snapshot_bytes,
+            log_bytes: log.log_bytes,
+            segments: log.segments,
+            history_bytes: log.history_bytes,
+            rebuilding: log.rebuilding,
+            syncs: log.syncs,
+            batches: log.batches,
+            commands: log.commands,
+            rebuilds: log.rebuilds,
+            recovery_notes: log.recovery_notes,
+        }
+    }
+}
+
+fn concerns(status: &v1::GetStatusResponse) -> Vec<String> {
+    let mut concerns = Vec::new();
+    if !status.read_only.is_empty() {
+        concerns.push(format!("takes no changes: {}", status.read_only));
+    }
+    match status.durability.as_str() {
+        "synced" => {}
+        "os" => concerns.push("what was answered may be lost in a crash of the machine (durability os)".to_owned()),
+        "none" => concerns.push("what was answered is lost at a restart (durability none)".to_owned()),
+        other => concerns.push(format!("durability {other} is not known to this version")),
+    }
+    let notes = status.log.iter().flat_map(|log| &log.recovery_notes);
+    concerns.extend(notes.map(|note| format!("at its start: {note}")));
+    concerns
+}
+
+impl Shown for Status {
+    fn table(&self, paint: Paint) -> String {
+        let mut lines = match (self.read_only.is_some(), self.healthy) {
+            (true, _) => format!("{}\n", paint.text(Tone::Bad, "DEGRADED")),
+            (false, false) => format!("{}\n", paint.text(Tone::Careful, "serving, but look at this")),
+            (false, true) => format!("{}\n", paint.text(Tone::Good, "healthy")),
+        };
+        for concern in &self.concerns {
+            lines.push_str(&paint.text(Tone::Careful, &format!("  ! {concern}")));
+            lines.push('\n');
+        }
+        lines.push('\n');
+        let uptime = format!("{} ({} ago)", self.started, age::since(self.started_unix_ms, Timestamp::now()));
+        for (name, value) in self.facts(uptime) {
+            lines.push_str(&format!("{name:<12}{value}\n"));
+        }
+        lines
+    }
+
+    fn text(&self) -> String {
+        let mut lines = format!("healthy\t{}\n", self.healthy);
+        for concern in &self.concerns {
+            lines.push_str(&format!("concern\t{concern}\n"));
+        }
+        for (name, value) in self.facts(self.started.clone()) {
+            lines.push_str(&format!("{name}\t{value}\n"));
+        }
+        lines
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        // Tenths by whole numbers: no rounding up to the next unit.
+        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_takes_no_changes_stands_out() {
+        let status = v1::GetStatusResponse {
+            durability: "synced".into(),
+            read_only: "the disk is full".into(),
+            ..Default::default()
+        };
+        let shown = Status::new(status).table(Paint::Plain);
+        assert!(shown.starts_with("DEGRADED\n  ! takes no changes: the disk is full\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_node_that_may_lose_what_it_answered_is_not_healthy() {
+        let of = |durability: &str| v1::GetStatusResponse { durability: durability.into(), ..Default::default() };
+        assert!(Status::new(of("synced")).healthy);
+        assert!(!Status::new(of("os")).healthy);
+        assert!(!Status::new(of("none")).healthy);
+    }
+
+    #[test]
+    fn sizes_are_in_their_unit() {
+        assert_eq!([0, 1023, 1536, 5 << 20].map(size), ["0 B", "1023 B", "1.5 KiB", "5.0 MiB"]);
+    }
+}
