@@ -62,4 +62,5 @@ pub use roster_core::{
 };
 pub use roster_proto::convert::Advice;
 pub use roster_proto::v1::Refusal;
+pub use roster_proto::v1::refusal::Code as RefusalCode;
 pub use watch::{LiveView, Watch, WatchBuilder, WatchEvent};

@@ -3,6 +3,7 @@
 //! Each may be made twice without harm, so a call that found no node at one address goes to the next
 //! within its deadline.
 
+use std::error::Error as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -246,7 +247,8 @@ impl Client {
                     let loss = Loss::from(status.clone());
                     match loss.refusal {
                         Some(refusal) => return Err(Error::Refused { call, endpoint, refusal: Box::new(refusal) }),
-                        None if status.code() == Code::Unavailable => Error::Unreachable {
+                        // A status with a cause was made here, by the connection; a node's has none.
+                        None if status.code() == Code::Unavailable || status.source().is_some() => Error::Unreachable {
                             call,
                             endpoints: self.urls(),
                             source: Box::new(Status::unavailable(loss.why)),
