@@ -4,6 +4,8 @@
 //! does so reads the difference against the rules. Lines of an answer: the position and the outcome,
 //! then `!` an event for watchers, `>` a notice for an owner, `~` a change for the reader of a view.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod transcript;
 
 use std::error::Error;

@@ -1,5 +1,7 @@
 //! What holds for every sequence of commands.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -238,10 +240,8 @@ proptest! {
                 return;
             }
             let own: BTreeSet<_> = before.session_instances(*session).iter().map(|own| own.id).collect();
-            let cause = match applied.command {
-                Command::CloseSession { .. } => RemovedCause::Logout,
-                _ => RemovedCause::LostContact,
-            };
+            let said_goodbye = matches!(applied.command, Command::CloseSession { .. });
+            let cause = if said_goodbye { RemovedCause::Logout } else { RemovedCause::LostContact };
             for event in &applied.effects.events {
                 if let Event::Removed { instance, cause: told, .. } = event {
                     assert!(own.contains(instance) && *told == cause, "D11: {event:?}");
@@ -328,16 +328,18 @@ fn the_sequences_reach_every_rule() {
         let (_, log) = run(&steps, |_, _, _| {});
         for Applied { command, outcome, effects, .. } in log {
             let first = |text: String| text.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
-            let outcome = match outcome {
-                Outcome::Refused(refusal) => format!("refused {}", first(format!("{refusal:?}"))),
-                other => first(format!("{other:?}")),
+            let outcome = if let Outcome::Refused(refusal) = outcome {
+                format!("refused {}", first(format!("{refusal:?}")))
+            } else {
+                first(format!("{outcome:?}"))
             };
             let mut count = |what: String| *reached.entry(what).or_default() += 1;
             count(format!("{} {outcome}", first(format!("{command:?}"))));
             for event in effects.events {
-                match event {
-                    Event::Removed { cause, .. } => count(format!("removed {cause:?}")),
-                    other => count(first(format!("{other:?}"))),
+                if let Event::Removed { cause, .. } = event {
+                    count(format!("removed {cause:?}"));
+                } else {
+                    count(first(format!("{event:?}")));
                 }
             }
             for notice in effects.notices {

@@ -76,12 +76,18 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
         let run = Arc::make_mut(&mut runs[place]);
         let (_, value) = run.remove(entry);
         self.len -= 1;
-        let left = run.len();
-        if left == 0 {
+        if run.is_empty() {
             runs.remove(place);
-        } else if runs.get(place + 1).is_some_and(|next| left + next.len() <= RUN_ENTRIES_MAX / 2) {
-            let next = runs.remove(place + 1);
-            Arc::make_mut(&mut runs[place]).extend(next.iter().cloned());
+        } else {
+            // What has shrunk on both sides of a border becomes one.
+            for lower in [place, place.wrapping_sub(1)] {
+                if let Some([one, next]) = runs.get(lower..).and_then(|rest| rest.first_chunk())
+                    && one.len() + next.len() <= RUN_ENTRIES_MAX / 2
+                {
+                    let next = runs.remove(lower + 1);
+                    Arc::make_mut(&mut runs[lower]).extend(next.iter().cloned());
+                }
+            }
         }
         Some(value)
     }
@@ -94,4 +100,54 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
 
 fn find<K: Ord, V>(run: &[(K, V)], key: &K) -> Result<usize, usize> {
     run.binary_search_by(|(present, _)| present.cmp(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_shelf_is_an_ordered_map(steps in prop::collection::vec((any::<bool>(), 0..400_u16, any::<u8>()), 0..2000)) {
+            let (mut shelf, mut map) = (Shelf::default(), BTreeMap::new());
+            for (grows, key, value) in steps {
+                if grows {
+                    shelf.insert(key, value);
+                    map.insert(key, value);
+                } else {
+                    prop_assert_eq!(shelf.remove(&key), map.remove(&key));
+                }
+                prop_assert_eq!(shelf.get(&key), map.get(&key));
+                prop_assert_eq!(shelf.len(), map.len());
+            }
+            prop_assert!(shelf.iter().eq(map.iter()));
+            prop_assert!(shelf.runs.iter().all(|run| !run.is_empty() && run.len() <= RUN_ENTRIES_MAX));
+        }
+
+        #[test]
+        fn a_clone_does_not_change(first in 1..300_u16, changed in 0..300_u16) {
+            let mut shelf = Shelf::default();
+            (0..first).for_each(|key| shelf.insert(key, 0));
+            let clone = shelf.clone();
+            shelf.insert(changed, 1);
+            shelf.remove(&(changed / 2));
+            if let Some(value) = shelf.get_mut(&(changed / 3)) {
+                *value = 2;
+            }
+            prop_assert!(clone.iter().eq((0..first).map(|key| (key, 0)).collect::<BTreeMap<_, _>>().iter()));
+        }
+    }
+
+    #[test]
+    fn ascending_keys_fill_the_runs_and_removal_gives_them_back() {
+        let mut shelf = Shelf::default();
+        (0..64 * 100_u32).for_each(|key| shelf.insert(key, ()));
+        assert_eq!(shelf.runs.len(), 100);
+        (0..64 * 100_u32).filter(|key| key % 64 != 0).for_each(|key| assert_eq!(shelf.remove(&key), Some(())));
+        assert!(shelf.runs.len() < 10, "{} runs for 100 entries", shelf.runs.len());
+    }
 }
