@@ -122,6 +122,11 @@ impl Head {
         Ok(head)
     }
 
+    /// The position of its last record.
+    pub(crate) fn last(&self) -> Position {
+        Position::new(self.first.get() + u64::from(self.count.max(1)) - 1)
+    }
+
     /// Of the whole frame.
     pub(crate) fn frame_bytes(&self) -> u64 {
         (HEAD_BYTES + END_BYTES) as u64 + u64::from(self.body_bytes)

@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
+use roster_core::Position;
 
 use crate::disk::{DiskFile, read_full_at};
 use crate::error::{Damage, IoFailure, ReadError};
@@ -35,10 +36,12 @@ pub(crate) enum NextFrame {
     End,
     /// From here to the end of the file there is only a torn write.
     Torn(Damage),
-    /// Something else than what was written. `next_frame` is where a whole head stands after it.
+    /// Something else than what was written. `next_frame` is where a whole head stands
+    /// after it, and `last` the last position of the bad frame, if its head can be read.
     Damaged {
         damage: Damage,
         next_frame: Option<u64>,
+        last: Option<Position>,
     },
 }
 
@@ -107,13 +110,13 @@ impl FrameReader {
         };
         if head.frame_bytes() > left {
             let missing = head.frame_bytes() - left;
-            return self.judge(true, format!("the file ends inside a frame, {missing} bytes early"));
+            return self.judge(true, Some(&head), format!("the file ends inside a frame, {missing} bytes early"));
         }
         let frame_bytes = head.frame_bytes() as usize;
         let mut rest = BytesMut::from(&self.bytes(frame_bytes)?[HEAD_BYTES..]);
         if let Err(what) = head.open_body(self.log, &mut rest) {
             let torn = has_zero_piece(offset, self.bytes(frame_bytes)?);
-            return self.judge(torn, what.to_owned());
+            return self.judge(torn, Some(&head), what.to_owned());
         }
         rest.truncate(head.body_bytes as usize);
         self.offset += head.frame_bytes();
@@ -125,15 +128,18 @@ impl FrameReader {
         let head_end = (self.offset + HEAD_BYTES as u64).next_multiple_of(SECTOR_BYTES).min(self.len);
         let span = (head_end - self.offset) as usize;
         let torn = has_zero_piece(self.offset, self.bytes(span)?);
-        self.judge(torn, what.to_owned())
+        self.judge(torn, None, what.to_owned())
     }
 
-    fn judge(&mut self, torn: bool, what: String) -> Result<NextFrame, ReadError> {
+    fn judge(&mut self, torn: bool, head: Option<&Head>, what: String) -> Result<NextFrame, ReadError> {
         let next_frame = self.find_head(self.offset + 1)?;
         let damage = self.damage(self.offset, what);
         Ok(match next_frame {
             None if torn => NextFrame::Torn(damage),
-            Some(_) | None => NextFrame::Damaged { damage, next_frame },
+            Some(_) | None => {
+                let last = head.map(Head::last);
+                NextFrame::Damaged { damage, next_frame, last }
+            }
         })
     }
 

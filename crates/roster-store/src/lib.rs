@@ -19,6 +19,7 @@ mod records;
 mod settings;
 mod snapshot;
 mod stored;
+pub mod tools;
 
 pub use codec::{Codec, InvalidRecord};
 pub use disk::{Disk, DiskFile, DiskLock, FaultyDisk, RealDisk};

@@ -35,9 +35,10 @@ use crate::records::Records;
 use crate::settings::{Directories, LogSettings};
 use crate::snapshot::{FinishedSnapshot, SnapshotWriter};
 use crate::stored::Directory;
+pub(crate) use open::lock_directories;
 use rebuild::Rebuild;
 pub use report::{OpenReport, RecoveryNote};
-pub(crate) use tail::{FileRange, TailIter, decode_batch};
+pub(crate) use tail::{TailIter, decode_batch, segment_ranges};
 
 /// The ordered log on the node's own disk.
 pub struct LocalLog<C: Codec = Directory> {

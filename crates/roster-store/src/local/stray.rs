@@ -81,7 +81,7 @@ fn last_position<C: Codec>(disk: &dyn Disk, log: u64, range: &FileRange) -> Resu
     loop {
         match reader.next()? {
             NextFrame::Frame(frame) => {
-                last = Some(Position::new(frame.head.first.get() + u64::from(frame.head.count) - 1));
+                last = Some(frame.head.last());
             }
             NextFrame::End | NextFrame::Torn(_) => return Ok(last),
             NextFrame::Damaged { damage, .. } => return Err(damage.into()),

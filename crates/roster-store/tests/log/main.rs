@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod crash;
+mod damage;
 mod real_disk;
 mod support;
