@@ -1,5 +1,7 @@
 //! The command line itself: what it teaches, what it refuses, and how it ends without a node.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
