@@ -163,7 +163,11 @@ impl Conversation {
             }
             writeln!(text, ", {}", service.main.map_or("no main".into(), |main| format!("main {main}")))?;
             for instance in self.directory.instances(&Selector::Service(service.name), None, usize::MAX) {
-                writeln!(text, "  {} of session {}", transcript::instance(&instance), instance.session)?;
+                write!(text, "  {} of session {}", transcript::instance(&instance), instance.session)?;
+                if instance.changed.get() != instance.id.get() {
+                    write!(text, ", changed at {}", instance.changed)?;
+                }
+                writeln!(text)?;
             }
         }
         Ok(if text.is_empty() { "nothing\n".into() } else { text })

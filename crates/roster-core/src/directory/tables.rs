@@ -20,7 +20,8 @@ pub(super) struct Tables {
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) services: BTreeMap<ServiceNumber, Service>,
     pub(super) names: BTreeMap<ServiceName, ServiceNumber>,
-    pub(super) instances: BTreeMap<InstanceId, Record>,
+    /// Boxed, for ids ascend, and ascending keys leave the nodes of a tree half empty.
+    pub(super) instances: BTreeMap<InstanceId, Box<Record>>,
     /// Whose they are.
     pub(super) owned: BTreeSet<(SessionId, InstanceId)>,
     /// The visible ones in the order that makes the main.
@@ -130,11 +131,11 @@ impl Tables {
         } else {
             self.service_mut(record.service).pending = Some(id);
         }
-        self.instances.insert(id, record);
+        self.instances.insert(id, Box::new(record));
     }
 
     pub(super) fn remove(&mut self, id: InstanceId) -> Option<Record> {
-        let record = self.instances.remove(&id)?;
+        let record = *self.instances.remove(&id)?;
         self.owned.remove(&(record.session, id));
         self.versions.remove(&(record.service, record.registration.version, id));
         self.places.remove(&(place_hash(&record.registration), id));
