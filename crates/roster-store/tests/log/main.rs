@@ -4,5 +4,7 @@
 
 mod crash;
 mod damage;
+mod limits;
+mod museum;
 mod real_disk;
 mod support;
