@@ -5,9 +5,9 @@
 //! ends, it is deregistered and its exit code passed on. Without: registers until a signal comes.
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use roster_client::{Announcement, Connection, Handle, Registrar, State};
+use roster_client::{Announcement, Connection, Handle, OfflineReason, Registrar, State};
 use roster_core::{Address, Cutover, Kind, ServiceName, limits};
 use roster_proto::convert::Advice;
 use rustix::process::Signal;
@@ -259,11 +259,7 @@ impl Wrapper {
                 exit = ended(&mut self.child) => return exit.map(Parting::ChildEnded),
                 heard = self.signals.next() => match heard {
                     Heard::Stop(signal) => return Ok(Parting::Leave(signal)),
-                    Heard::PassOn(signal) => {
-                        if let Some(child) = &self.child {
-                            child.signal(signal);
-                        }
-                    }
+                    Heard::PassOn(signal) => self.pass_on(signal),
                 },
             }
         }
@@ -292,12 +288,12 @@ async fn ended(child: &mut Option<Child>) -> anyhow::Result<Exit> {
 }
 
 async fn drain(register: &Register, handle: &Handle) {
-    // What the node has removed already, or never had, has no callers to wait for.
     let deadline = match handle.state() {
         State::Active { .. } => register.drain,
-        State::Offline { deadline, .. } => {
-            deadline.saturating_duration_since(std::time::Instant::now()).min(register.drain)
-        }
+        // It is still listed, and stays so until it says goodbye.
+        State::Offline { reason: OfflineReason::Drained, .. } => register.drain,
+        State::Offline { deadline, .. } => deadline.saturating_duration_since(Instant::now()).min(register.drain),
+        // What was never visible has no callers to wait for.
         State::Waiting | State::Pending { .. } | State::Refused(_) | State::Ended => Duration::ZERO,
     };
     if deadline.is_zero() {

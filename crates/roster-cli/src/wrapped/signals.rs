@@ -1,8 +1,15 @@
 //! The signals that the binary is sent, as a stream of what they mean.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use rustix::process::Signal;
 use tokio::signal::unix::{self, SignalKind};
+use tokio::time::Instant;
+
+/// Two within this time are one: timeout(1) and some supervisors signal the process and then its
+/// group. A second signal means impatience only when somebody had the time to grow impatient.
+const REPEATED: Duration = Duration::from_millis(250);
 
 /// A signal by its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,20 +25,30 @@ pub(crate) enum Heard {
 pub(crate) struct StopSignals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    last: Option<Instant>,
 }
 
 impl StopSignals {
     /// # Errors
     /// When the operating system refuses the handlers.
     pub(crate) fn listen() -> anyhow::Result<Self> {
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, last: None })
     }
 
     /// The next one. Nothing is lost when this is dropped before it is done.
     pub(crate) async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.interrupt.recv() => Signal::INT,
+        loop {
+            let signal = tokio::select! {
+                _ = self.terminate.recv() => Signal::TERM,
+                _ = self.interrupt.recv() => Signal::INT,
+            };
+            let now = Instant::now();
+            let is_repeated = self.last.is_some_and(|last| now.duration_since(last) < REPEATED);
+            if !is_repeated {
+                self.last = Some(now);
+                return signal;
+            }
         }
     }
 }

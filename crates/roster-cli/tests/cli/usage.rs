@@ -1,18 +1,11 @@
 //! The command line itself: what it teaches, what it refuses, and how it ends without a node.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 
-fn roster(arguments: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("roster").unwrap();
-    // What the machine of the tester has set must not decide.
-    command.env_remove("ROSTER_SERVER").env("NO_COLOR", "1").args(arguments);
-    command
-}
+use crate::roster;
 
 fn stderr(command: &mut Command) -> String {
     String::from_utf8(command.output().unwrap().stderr).unwrap()
