@@ -42,7 +42,11 @@ fn apply(directory: &mut Directory, at: Timestamp, command: Command) -> Applied 
     // What an earlier command told must not shine through.
     let mut effects = Effects {
         events: vec![Event::MainChanged { service: ServiceName::parse("stale").unwrap(), main: None }],
-        notices: Vec::new(),
+        notices: vec![Notice::Promoted {
+            session: Default::default(),
+            instance: Default::default(),
+            token: Default::default(),
+        }],
     };
     let outcome = directory.apply(at, command.clone(), &mut effects);
     Applied { at, command, outcome, effects }
