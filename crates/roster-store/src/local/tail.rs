@@ -121,7 +121,7 @@ impl<C: Codec> TailIter<C> {
             match reader.next()? {
                 NextFrame::End => self.reader = None,
                 // What is being appended at this moment, or was never finished.
-                NextFrame::Torn(_) if self.ranges.is_empty() => return Ok(None),
+                NextFrame::Torn(_) if self.ranges.is_empty() && self.until.is_none() => return Ok(None),
                 NextFrame::Torn(damage) | NextFrame::Damaged { damage, .. } => return Err(damage.into()),
                 NextFrame::Frame(frame) => {
                     let mut batch = decode_batch::<C>(reader.path(), &frame)?;

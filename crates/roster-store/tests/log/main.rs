@@ -4,6 +4,7 @@
 
 mod crash;
 mod damage;
+mod frames;
 mod limits;
 mod museum;
 mod real_disk;
