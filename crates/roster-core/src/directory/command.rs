@@ -25,13 +25,15 @@ pub enum Command {
     ExpireSession { session: SessionId, attachment: Position },
     /// Goodbye.
     CloseSession { session: SessionId, attachment: Position },
-    /// Registers, or updates what is registered.
+    /// Registers, or updates what is registered. `cutover` is the service's policy from here on, unless
+    /// an operator has set one; with `None` it stays as it is.
     Register { session: SessionId, registration: Arc<Registration>, handover: Handover, cutover: Option<Cutover> },
     /// Removes one instance.
     Deregister { session: SessionId, instance: InstanceId },
-    /// Marks an instance as draining.
+    /// Marks an instance as draining, for as long as it is registered.
     Drain { caller: Caller, instance: InstanceId },
-    /// Sets (or with `None` clears) an operator's cutover policy.
+    /// Sets (or with `None` clears) an operator's cutover policy. The service need not exist: a policy
+    /// keeps it, without instances too.
     SetCutover { service: ServiceName, cutover: Option<Cutover>, author: Label },
     /// The deadline of a hand-over has passed.
     FinishHandover { service: ServiceName, pending: InstanceId },

@@ -1,13 +1,13 @@
 //! The directory as a list of facts and back. What comes in is not trusted: it may be another
 //! program's, or a good file's bad neighbour, and every fault of it is an error that says what.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use crate::words::{Cutover, InstanceId, Kind, Position, ServiceName, SessionId};
 
 use super::machine::Directory;
 use super::record::{Rank, Record, Seat};
-use super::service::Family;
+use super::service::{Family, ServiceNumber};
 use super::session::Session;
 use super::{Instance, StateItem};
 
@@ -83,6 +83,17 @@ impl Directory {
 pub struct Restoration {
     directory: Directory,
     stage: Stage,
+    /// What the tables are filled with at the end.
+    records: Vec<(InstanceId, Box<Record>)>,
+    seats: BTreeMap<ServiceNumber, Seats>,
+}
+
+/// What is taken in a service.
+#[derive(Debug)]
+struct Seats {
+    family: Family,
+    held: bool,
+    awaited: bool,
 }
 
 /// The kind of fact that came last.
@@ -130,7 +141,7 @@ impl Restoration {
             StateItem::Instance { instance, place, handover } => {
                 let id = instance.id;
                 self.enter(Stage::Instances, || format!("instance {id}"))?;
-                if self.directory.tables.instances.last_key_value().is_some_and(|(last, _)| *last >= id) {
+                if self.records.last().is_some_and(|(last, _)| *last >= id) {
                     return Err(RestoreError::Disorder { what: format!("instance {id}") });
                 }
                 let seat = match (instance.registration.kind, instance.pending, instance.token) {
@@ -155,6 +166,8 @@ impl Restoration {
         if self.stage == Stage::Nothing {
             return Err(RestoreError::Counters);
         }
+        let filled = self.directory.tables.fill(self.records);
+        filled.map_err(|(instance, why)| RestoreError::Instance { instance, why })?;
         let numbers: Vec<_> = self.directory.tables.services.keys().copied().collect();
         for number in numbers {
             let main = self.directory.tables.main_by_rank(number);
@@ -221,7 +234,7 @@ impl Restoration {
         check_counter("a change", changed.get(), revision)?;
         check_counter("a token", token.map_or(0, |token| token.get()), revision)?;
         check_counter("a place", place, id.get())?;
-        let tables = &mut self.directory.tables;
+        let tables = &self.directory.tables;
         if !tables.sessions.contains_key(&session) {
             return Err(RestoreError::UnknownSession { instance: id, session });
         }
@@ -229,30 +242,23 @@ impl Restoration {
             return Err(RestoreError::UnknownService { instance: id, service: registration.service.clone() });
         };
         let broken = |why| Err(RestoreError::Instance { instance: id, why });
-        if tables.at_place(&registration).is_some() {
-            return broken("its place is taken");
-        }
-        let service = &tables.services[&number];
-        if registration.version < service.floor {
+        if registration.version < tables.services[&number].floor {
             return broken("its version is below the floor of its service");
         }
-        let first = tables.at_or_above(number, 0).next().map(|id| tables.instances[&id].registration.kind);
-        if first.is_some_and(|kind| Family::of(kind) != Family::of(registration.kind)) {
+        let family = Family::of(registration.kind);
+        let seats = self.seats.entry(number).or_insert(Seats { family, held: false, awaited: false });
+        if seats.family != family {
             return broken("its kind does not mix with that of another instance");
         }
         match seat {
-            Seat::Pending(_) if service.pending.is_some() => return broken("another singleton waits already"),
-            Seat::Holder(_) if tables.ranked(number).next().is_some() => {
-                return broken("another singleton holds the name");
-            }
-            Seat::Listed | Seat::Holder(_) | Seat::Pending(_) => {}
+            Seat::Listed => {}
+            Seat::Holder(_) if seats.held => return broken("another singleton holds the name"),
+            Seat::Holder(_) => seats.held = true,
+            Seat::Pending(_) if seats.awaited => return broken("another singleton waits already"),
+            Seat::Pending(_) => seats.awaited = true,
         }
-        let registration = Arc::clone(&registration);
         let record = Record { registration, session, service: number, place, seat, draining, registered, changed };
-        if record.is_visible() && tables.ranks.contains_key(&(number, record.rank())) {
-            return broken("its place in the order is taken");
-        }
-        tables.insert(id, record);
+        self.records.push((id, Box::new(record)));
         Ok(())
     }
 }

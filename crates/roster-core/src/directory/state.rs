@@ -14,7 +14,8 @@ pub enum StateItem {
     Session { id: SessionId, secret: SecretHash, grace: Grace, client: Label, attachment: Position, liveness: Liveness },
     /// Every service: its version floor and its policies.
     Service { name: ServiceName, floor: u64, cutover: Cutover, operator_cutover: Option<(Cutover, Label)> },
-    /// Every instance, pending ones included. `place` orders the members of a service: it is the
-    /// id of the first instance of a chain of replacements. `handover` is that of a pending one.
+    /// Every instance, pending ones included. `place` orders the instances of one kind in a service: it
+    /// is the id of the first of a chain of replacements of that kind. `handover` is that of a pending
+    /// one. The liveness is that of its session; a restore takes it from there.
     Instance { instance: Instance, place: u64, handover: Handover },
 }
