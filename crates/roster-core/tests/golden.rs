@@ -44,6 +44,17 @@ impl goldenscript::Runner for Conversation {
             }
             "show" => self.show(&args.next_pos().map_or(Ok(Selector::All), Selector::parse)?),
             "page" => self.page(&mut args),
+            "services" => {
+                let after = args.take_key("after").map(ServiceName::parse).transpose()?;
+                let limit = args.take_key("limit").unwrap_or("2").parse()?;
+                let selector = args.next_pos().map_or(Ok(Selector::All), Selector::parse)?;
+                let page = self.directory.services(&selector, after.as_ref(), limit);
+                Ok(page.iter().map(|service| format!("{}\n", service.name)).collect())
+            }
+            "owned" => {
+                let owned = self.directory.session_instances(session(&mut args)?);
+                Ok(owned.iter().map(|owned| format!("{}\n", transcript::instance(owned))).collect())
+            }
             "main" => {
                 let main = self.directory.main(&ServiceName::parse(word(&mut args)?)?);
                 Ok(main.map_or("none\n".into(), |main| format!("{}\n", transcript::instance(&main))))
@@ -175,7 +186,10 @@ impl Conversation {
 
     fn page(&self, args: &mut Arguments<'_>) -> Answer {
         let limit = args.take_key("limit").unwrap_or("2").parse()?;
-        let mut after = None;
+        let mut after = match (args.take_key("after"), args.take_key("id")) {
+            (Some(name), Some(id)) => Some((ServiceName::parse(name)?, InstanceId::new(id.parse()?))),
+            (_, _) => None,
+        };
         let selector = Selector::parse(args.next_pos().unwrap_or(""))?;
         let mut text = String::new();
         loop {
