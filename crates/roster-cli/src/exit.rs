@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use roster_client::Error as ClientError;
 use roster_proto::v1::refusal::Code;
 use roster_server::NodeError;
-use roster_store::OpenError;
+use roster_store::tools::RepairError;
+use roster_store::{OpenError, ReadError};
 
 /// The end of a command. The numbers are part of the interface; docs/cli.md and the help list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,12 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
         if let Some(node) = cause.downcast_ref::<NodeError>() {
             return of_node(node);
         }
+        if let Some(read) = cause.downcast_ref::<ReadError>() {
+            return of_read(read);
+        }
+        if let Some(repair) = cause.downcast_ref::<RepairError>() {
+            return of_repair(repair);
+        }
     }
     Exit::Failure
 }
@@ -118,6 +125,22 @@ fn of_node(error: &NodeError) -> Exit {
         | NodeError::Thread(_)
         | NodeError::Entropy(_)
         | NodeError::LogFailed { .. } => Exit::Failure,
+    }
+}
+
+fn of_read(error: &ReadError) -> Exit {
+    match error {
+        ReadError::Damaged(_) => Exit::LogDamaged,
+        ReadError::Gone { .. } => Exit::NotFound,
+        ReadError::Version { .. } | ReadError::OtherContent { .. } | ReadError::Io(_) => Exit::Failure,
+    }
+}
+
+fn of_repair(error: &RepairError) -> Exit {
+    match error {
+        RepairError::Read(read) => of_read(read),
+        RepairError::NothingReadable { .. } | RepairError::SeveralLogs { .. } => Exit::LogDamaged,
+        RepairError::Locked { .. } | RepairError::NoSwitchDirectory | RepairError::Io(_) => Exit::Failure,
     }
 }
 

@@ -8,6 +8,7 @@
 mod questions;
 mod registering;
 mod running;
+mod serving;
 mod usage;
 mod watching;
 

@@ -1,0 +1,71 @@
+//! `roster log inspect`: what was asked of the directory, command by command.
+
+use std::sync::Arc;
+
+use roster_core::Position;
+use roster_store::{Directory, Disk, RealDisk, tools};
+
+use super::arguments::Place;
+use crate::exit::{Ending, Exit};
+use crate::render::{FactLine, LoggedLine, Screen};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  roster log inspect --data-dir ./roster-data
+  roster log inspect --data-dir ./roster-data --from 4711 --limit 20
+  roster log inspect --data-dir ./roster-data --snapshot
+  roster log inspect --data-dir ./roster-data --output json | jq 'select(.service == \"orders\")'
+
+Shows the commands from a position on, as far back as the history reaches. A command may have been
+refused when it was applied; the log has what was asked. Secrets are not in the log.
+Fields of --output text: position, time, command, session, service, sentence; of a snapshot: what
+it is, sentence.")]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    place: Place,
+    /// The first position to show [default: the oldest that is kept]
+    #[arg(long, value_name = "POSITION", default_value_t = 1, hide_default_value = true)]
+    from: u64,
+    /// How many commands to show
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Show the state that the log starts from instead
+    #[arg(long, conflicts_with_all = ["from", "limit"])]
+    snapshot: bool,
+}
+
+pub(super) fn run(inspect: &Inspect, screen: Screen) -> anyhow::Result<Exit> {
+    let directories = inspect.place.directories()?;
+    if inspect.snapshot {
+        // The first failure of the screen; the items that follow are read, but no longer shown.
+        let mut shown = Ok(());
+        let snapshot = tools::inspect_snapshot::<Directory>(&RealDisk, &directories, |item| {
+            if shown.is_ok() {
+                shown = screen.show_next(&FactLine::new(&item));
+            }
+        })?;
+        shown?;
+        return match snapshot {
+            Some(_) => Ok(Exit::Success),
+            None => Err(Ending::error(Exit::NotFound, "the log has no snapshot yet: it starts from nothing")),
+        };
+    }
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let mut left = inspect.limit.unwrap_or(usize::MAX);
+    for batch in tools::inspect::<Directory>(&disk, &directories, Position::new(inspect.from))? {
+        let batch = batch?;
+        for (offset, command) in (0..).zip(&batch.commands) {
+            let position = batch.position.plus(offset);
+            if position.get() < inspect.from {
+                continue;
+            }
+            if left == 0 {
+                return Ok(Exit::Success);
+            }
+            left -= 1;
+            screen.show_next(&LoggedLine::new(position, batch.at, command))?;
+        }
+    }
+    Ok(Exit::Success)
+}
