@@ -1,0 +1,92 @@
+//! Time as the node lived it: a clock that stands still while the node did.
+//!
+//! A node that was stopped, swapped out or starved for Δ must not take Δ for silence of its clients.
+//! All deadlines of sessions are in this time, so a stall moves every one of them by its length.
+
+use std::time::Duration;
+
+/// A sleep that ends this much late was a stall.
+const STALL: Duration = Duration::from_millis(250);
+/// After a stall the clock stands still this much longer, so that what waits in the sockets is read first.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// Nobody may sleep longer than this between two looks at the clock, or a stall could hide in the sleep.
+pub(crate) const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(100);
+
+/// A point in the life of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Awake(Duration);
+
+impl Awake {
+    pub(crate) fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+
+    pub(crate) fn until(self, later: Self) -> Duration {
+        later.0.saturating_sub(self.0)
+    }
+}
+
+/// Follows a steady clock and leaves out the stalls.
+#[derive(Debug, Default)]
+pub(crate) struct AwakeClock {
+    now: Awake,
+    seen: Duration,
+    catching_up_until: Duration,
+    stalls: u64,
+}
+
+impl AwakeClock {
+    /// Takes in what the steady clock says. Called at least every [`LOOK_AT_LEAST_EVERY`].
+    /// Returns the length of a stall that it noticed.
+    pub(crate) fn look(&mut self, steady: Duration) -> Option<Duration> {
+        let passed = steady.saturating_sub(self.seen);
+        self.seen = steady;
+        let overshoot = passed.saturating_sub(LOOK_AT_LEAST_EVERY);
+        if overshoot > STALL {
+            self.stalls += 1;
+            self.catching_up_until = steady + CATCH_UP;
+            return Some(passed);
+        }
+        if steady >= self.catching_up_until {
+            self.now = self.now.plus(passed);
+        }
+        None
+    }
+
+    pub(crate) fn now(&self) -> Awake {
+        self.now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_stall_does_not_count_and_is_reported() {
+        let mut clock = AwakeClock::default();
+        for tick in 1..=10 {
+            assert_eq!(clock.look(millis(tick * 100)), None);
+        }
+        assert_eq!(clock.now(), Awake(millis(1_000)));
+        assert_eq!(clock.look(millis(61_000)), Some(millis(60_000)));
+        assert_eq!(clock.now(), Awake(millis(1_000)));
+    }
+
+    #[test]
+    fn after_a_stall_the_clock_waits_until_what_gathered_is_read() {
+        let mut clock = AwakeClock::default();
+        clock.look(millis(60_000));
+        for tick in 1..10 {
+            clock.look(millis(60_000 + tick * 100));
+        }
+        assert_eq!(clock.now(), Awake::default());
+        clock.look(millis(61_000));
+        clock.look(millis(61_100));
+        assert_eq!(clock.now(), Awake(millis(200)));
+    }
+}

@@ -1,0 +1,107 @@
+//! The accept loop: connections are taken, limited, served and drained here.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use super::{Desk, Place};
+
+/// A connection must say something within this, or it is closed.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection over which nothing comes is pinged this often, so that the streams of a vanished host end.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long connections may take to end when the node stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a failed accept (no file descriptors, say) the loop waits so long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The header list of one request.
+const HEADERS_BYTES_MAX: u32 = 16 * 1024;
+/// The receive window of a connection and of each of its streams.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Accept {
+    pub(crate) listener: TcpListener,
+    pub(crate) routes: Routes,
+    pub(crate) desk: Desk,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Serves until `stop`; then waits for the connections to end, within bounds.
+pub(crate) async fn serve(accept: Accept) {
+    let Accept { listener, routes, desk, stop } = accept;
+    let routes = routes.prepare();
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(desk.limits.streams_per_connection)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
+
+    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let max = desk.limits.connections;
+        let Some(place) = Place::take(&desk.gauges, |gauges| &gauges.connections, max) else {
+            warn!(%peer, max, "a connection was closed: limits.connections is reached");
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let service = routes.clone().map_request(|request: http::Request<hyper::body::Incoming>| request);
+        let server = server.clone();
+        let watcher = graceful.watcher();
+        connections.spawn(async move {
+            let _place = place;
+            if !says_something(&stream).await {
+                return;
+            }
+            let service = TowerToHyperService::new(service.map_err(|error: Infallible| match error {}));
+            let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
+                debug!(%peer, %error, "a connection ended with an error");
+            }
+        });
+    }
+    drop(listener);
+    connections.close();
+    let drained = async {
+        graceful.shutdown().await;
+        connections.wait().await;
+    };
+    if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        debug!("some connections did not end in time");
+    }
+}
+
+async fn says_something(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first)).await, Ok(Ok(read)) if read > 0)
+}

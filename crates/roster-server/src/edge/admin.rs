@@ -1,0 +1,84 @@
+//! `roster.v1.Admin`.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use roster_core::Timestamp;
+use roster_proto::convert::{status_of, unavailable};
+use roster_proto::server::admin_server::Admin;
+use roster_proto::v1;
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+use super::{Desk, stopping};
+use crate::mail::{DirectorMail, WriterMail};
+use crate::settings::Durability;
+use crate::writer::LogView;
+
+#[derive(Debug, Clone)]
+pub(crate) struct AdminApi {
+    pub(crate) desk: Desk,
+    pub(crate) log: LogView,
+    pub(crate) started: Timestamp,
+    pub(crate) listen: SocketAddr,
+    pub(crate) durability: Durability,
+}
+
+#[tonic::async_trait]
+impl Admin for AdminApi {
+    async fn get_status(
+        &self,
+        _request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let (reply, counts) = oneshot::channel();
+        self.desk.tell(DirectorMail::Counts(reply)).await?;
+        let counts = counts.await.map_err(|_| stopping())?;
+        let log = self.log.status();
+        let status = v1::GetStatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_ms: self.started.get(),
+            listen: self.listen.to_string(),
+            durability: self.durability.as_str().to_owned(),
+            read_only: self.log.read_only().unwrap_or_default(),
+            position: counts.position.get(),
+            sessions: counts.sessions as u64,
+            sessions_connected: counts.sessions_connected as u64,
+            services: counts.services as u64,
+            instances: counts.instances as u64,
+            watch_streams: counts.watch_streams as u64,
+            watches: counts.watches as u64,
+            connections: self.desk.gauges.connections.load(Ordering::Relaxed) as u64,
+            watch_resets: counts.watch_resets,
+            process_id: std::process::id().into(),
+            log: Some(v1::LogStatus {
+                directory: log.directory.display().to_string(),
+                switch_directory: log.switch_directory.map(|path| path.display().to_string()).unwrap_or_default(),
+                generation: log.generation,
+                snapshot_position: log.snapshot_position.get(),
+                snapshot_bytes: log.snapshot_bytes,
+                log_bytes: log.log_bytes,
+                segments: log.segments as u64,
+                history_bytes: log.history_bytes,
+                rebuilding: log.rebuilding,
+                syncs: log.counters.syncs,
+                batches: log.counters.batches,
+                commands: log.counters.commands,
+                rebuilds: log.counters.rebuilds,
+                recovery_notes: log.notes.iter().map(ToString::to_string).collect(),
+            }),
+        };
+        Ok(Response::new(status))
+    }
+
+    async fn rebuild(&self, _request: Request<v1::RebuildRequest>) -> Result<Response<v1::RebuildResponse>, Status> {
+        let (reply, done) = oneshot::channel();
+        self.desk.writer.send(WriterMail::Rebuild(reply)).await.map_err(|_| stopping())?;
+        let done = done.await.map_err(|_| stopping())?;
+        let done = done.map_err(|why| status_of(&unavailable(format!("the rebuild was given up: {why}"))))?;
+        Ok(Response::new(v1::RebuildResponse {
+            generation: done.generation,
+            position: done.position.get(),
+            snapshot_bytes: done.bytes,
+        }))
+    }
+}

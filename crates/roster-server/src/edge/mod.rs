@@ -1,0 +1,110 @@
+//! The edge: the accept loop and the gRPC surfaces. It decodes, validates and encodes; it decides nothing.
+
+mod accept;
+mod admin;
+mod registry;
+mod session;
+mod watch;
+
+pub(crate) use accept::{Accept, serve};
+pub(crate) use admin::AdminApi;
+pub(crate) use registry::RegistryApi;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use roster_core::Position;
+use roster_core::directory::{Command, Directory, Outcome};
+use roster_proto::convert::{status_of, unavailable};
+use roster_proto::v1;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+
+use crate::clock::Entropy;
+use crate::mail::{DirectorMail, Origin, Submission, WriterMail};
+use crate::settings::LimitSection;
+
+/// What every surface needs: the way to the writer and to the director.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    pub(crate) writer: mpsc::Sender<WriterMail>,
+    pub(crate) director: mpsc::Sender<DirectorMail>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) limits: LimitSection,
+    /// One run of this node.
+    pub(crate) epoch: u64,
+    pub(crate) gauges: Arc<Gauges>,
+    /// Owns the tasks of streams; the node waits for them when it stops.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// How much of what is limited is in use.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) connections: AtomicUsize,
+    pub(crate) sessions: AtomicUsize,
+    pub(crate) watch_streams: AtomicUsize,
+    pub(crate) next_stream: AtomicU64,
+}
+
+impl Desk {
+    /// Logs one command and waits until it is applied.
+    pub(crate) async fn submit(&self, command: Command) -> Result<(Position, Outcome), Status> {
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission::new(vec![command], Origin::Unary { reply });
+        self.writer.send(WriterMail::Submission(submission)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))
+    }
+
+    /// Reads the directory as it is between two batches.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Directory) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let (reply, answer) = oneshot::channel();
+        let read = Box::new(move |directory: &Directory| drop(reply.send(read(directory))));
+        self.tell(DirectorMail::Read(read)).await?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    pub(crate) async fn tell(&self, mail: DirectorMail) -> Result<(), Status> {
+        self.director.send(mail).await.map_err(|_| stopping())
+    }
+}
+
+pub(crate) fn stopping() -> Status {
+    status_of(&unavailable("the node stops; try again later or elsewhere"))
+}
+
+pub(crate) fn too_many(limit: &str, max: usize) -> Status {
+    status_of(&v1::Refusal {
+        code: v1::refusal::Code::LimitExceeded.into(),
+        message: format!("{limit} is limited to {max} on this node; try again later or elsewhere"),
+        limit: limit.to_owned(),
+        limit_max: max as u64,
+        ..Default::default()
+    })
+}
+
+/// One of a limited number of places; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    gauges: Arc<Gauges>,
+    of: fn(&Gauges) -> &AtomicUsize,
+}
+
+impl Place {
+    /// A place, or nothing when all `max` are taken.
+    pub(crate) fn take(gauges: &Arc<Gauges>, of: fn(&Gauges) -> &AtomicUsize, max: usize) -> Option<Self> {
+        let taken =
+            of(gauges).fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| (used < max).then_some(used + 1));
+        taken.ok().map(|_| Self { gauges: gauges.clone(), of })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        (self.of)(&self.gauges).fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,231 @@
+//! One session stream: hello, then operations, pongs and goodbye, until it breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roster_core::directory::{Caller, Command};
+use roster_core::{InstanceId, Label, Position, SecretHash, SessionId};
+use roster_proto::convert::{invalid, parse_grace, parse_register};
+use roster_proto::v1;
+use roster_proto::v1::farewell::Reason;
+use roster_proto::v1::refusal::Code;
+use roster_proto::v1::session_request::Request as Wire;
+use roster_proto::v1::session_response::Response;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{Desk, Place, too_many};
+use crate::mail::{DirectorMail, Origin, Request, Submission, WriterMail};
+use crate::session_link::SessionLink;
+
+/// A stream that says nothing for so long after it was opened is closed.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+const SECRET_BYTES: usize = 16;
+/// How long a drain is reported on when the caller names no deadline.
+pub(super) const DRAIN_MILLIS_DEFAULT: u32 = 10_000;
+
+pub(crate) type SessionResponses = tokio_stream::adapters::Map<
+    ReceiverStream<v1::SessionResponse>,
+    fn(v1::SessionResponse) -> Result<v1::SessionResponse, Status>,
+>;
+
+/// Starts the task of one stream and returns what it answers.
+pub(super) fn open(desk: Desk, requests: Streaming<v1::SessionRequest>) -> Result<SessionResponses, Status> {
+    let max = desk.limits.sessions;
+    let place = Place::take(&desk.gauges, |gauges| &gauges.sessions, max)
+        .ok_or_else(|| too_many("sessions with a stream", max))?;
+    let mut secret = vec![0; SECRET_BYTES];
+    desk.entropy.fill(&mut secret).map_err(|error| Status::internal(format!("no entropy: {error}")))?;
+    let (link, responses) = SessionLink::new(desk.limits.messages_in_flight, secret.into());
+    let tasks = desk.tasks.clone();
+    let stream = SessionStream { desk, requests, link, _place: place };
+    tasks.spawn(stream.run());
+    Ok(ReceiverStream::new(responses).map(Ok as fn(v1::SessionResponse) -> Result<v1::SessionResponse, Status>))
+}
+
+struct SessionStream {
+    desk: Desk,
+    requests: Streaming<v1::SessionRequest>,
+    link: SessionLink,
+    _place: Place,
+}
+
+impl SessionStream {
+    async fn run(mut self) {
+        let hello = match tokio::time::timeout(HELLO_TIMEOUT, self.requests.message()).await {
+            Ok(Ok(Some(v1::SessionRequest { request: Some(Wire::Hello(hello)) }))) => hello,
+            Ok(Ok(Some(_))) => return self.protocol_error("the first request must be `hello`"),
+            Err(_) => return self.protocol_error("no `hello` came in time"),
+            Ok(Ok(None) | Err(_)) => return,
+        };
+        let (session, attachment) = match self.attach(hello).await {
+            Ok(attached) => attached,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        let goodbye = self.converse(session, attachment).await;
+        if !goodbye {
+            let _ = self.desk.director.send(DirectorMail::StreamEnded { session, attachment }).await;
+        }
+    }
+
+    /// Opens or resumes the session through the log. The director sends the welcome.
+    async fn attach(&mut self, hello: v1::Hello) -> Result<(SessionId, Position), v1::Refusal> {
+        let command = if hello.session_id == 0 {
+            Command::OpenSession {
+                secret: hash(&self.link.secret()),
+                grace: parse_grace(hello.grace_ms)?,
+                client: Label::parse("client", &hello.client).map_err(invalid)?,
+            }
+        } else {
+            self.link.forget_secret();
+            Command::ResumeSession { session: SessionId::new(hello.session_id), secret: hash(&hello.secret) }
+        };
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission::new(vec![command], Origin::Attach { link: self.link.clone(), reply });
+        let gone = || roster_proto::convert::unavailable("the node stops");
+        self.desk.writer.send(WriterMail::Submission(submission)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Takes requests until the stream ends; whether it ended with a goodbye.
+    async fn converse(&mut self, session: SessionId, attachment: Position) -> bool {
+        let in_flight = Arc::new(Semaphore::new(self.desk.limits.messages_in_flight));
+        loop {
+            let request = tokio::select! {
+                request = self.requests.message() => request,
+                () = self.link.ended() => return false,
+            };
+            let Ok(Some(v1::SessionRequest { request })) = request else { return false };
+            match request {
+                Some(Wire::Operations(operations)) => {
+                    let Ok(permit) = in_flight.clone().acquire_owned().await else { return false };
+                    let (commands, requests) = match self.parse(session, operations) {
+                        Ok(parsed) => parsed,
+                        Err(message) => {
+                            self.link.end(Reason::Protocol, message);
+                            return false;
+                        }
+                    };
+                    if !commands.is_empty() {
+                        let origin = Origin::Session { link: self.link.clone(), requests, permit: Some(permit) };
+                        if !self.submit(Submission::new(commands, origin)).await {
+                            return false;
+                        }
+                    }
+                    if !self.heard(session, attachment).await {
+                        return false;
+                    }
+                }
+                Some(Wire::Pong(_)) => {
+                    if !self.heard(session, attachment).await {
+                        return false;
+                    }
+                }
+                Some(Wire::Goodbye(_)) => {
+                    return self.desk.submit(Command::CloseSession { session, attachment }).await.is_ok();
+                }
+                Some(Wire::Hello(_)) => {
+                    self.link.end(Reason::Protocol, "`hello` comes once, first");
+                    return false;
+                }
+                None => {
+                    self.link.end(Reason::Protocol, "a request of a kind that this node does not know");
+                    return false;
+                }
+            }
+        }
+    }
+
+    async fn submit(&self, submission: Submission) -> bool {
+        self.desk.writer.send(WriterMail::Submission(submission)).await.is_ok()
+    }
+
+    async fn heard(&self, session: SessionId, attachment: Position) -> bool {
+        self.desk.director.send(DirectorMail::Heard { session, attachment }).await.is_ok()
+    }
+
+    /// What parses becomes commands; what does not is answered here.
+    fn parse(&self, session: SessionId, operations: v1::Operations) -> Result<(Vec<Command>, Vec<Request>), String> {
+        let max = self.desk.limits.operations_per_message;
+        if operations.operations.len() > max {
+            let count = operations.operations.len();
+            return Err(format!("{count} operations in one message; {max} at most"));
+        }
+        let mut commands = Vec::with_capacity(operations.operations.len());
+        let mut requests = Vec::with_capacity(operations.operations.len());
+        let mut refused = Vec::new();
+        for operation in operations.operations {
+            let id = operation.request_id;
+            match command_of(session, operation) {
+                Ok((command, drain_millis)) => {
+                    commands.push(command);
+                    requests.push(Request { id, drain_millis });
+                }
+                Err(refusal) => {
+                    refused.push(v1::Result { request_id: id, outcome: Some(v1::result::Outcome::Refusal(refusal)) })
+                }
+            }
+        }
+        if !refused.is_empty() {
+            self.link.send(Response::Results(v1::Results { results: refused }));
+        }
+        Ok((commands, requests))
+    }
+
+    fn protocol_error(&self, message: &str) {
+        self.link.end(Reason::Protocol, message);
+    }
+
+    fn refuse(&self, refusal: &v1::Refusal) {
+        let reason = match refusal.code() {
+            Code::UnknownSession | Code::Unauthorized => Reason::Expired,
+            Code::ReadOnly | Code::Unavailable => Reason::Shutdown,
+            Code::Unspecified
+            | Code::InvalidName
+            | Code::InvalidAddress
+            | Code::InvalidKind
+            | Code::InvalidArgument
+            | Code::SessionNotConnected
+            | Code::VersionTooLow
+            | Code::KindConflict
+            | Code::AddressInUse
+            | Code::LimitExceeded
+            | Code::UnknownInstance => Reason::Protocol,
+        };
+        self.link.end(reason, refusal.message.clone());
+    }
+}
+
+fn command_of(session: SessionId, operation: v1::Operation) -> Result<(Command, Option<u32>), v1::Refusal> {
+    use v1::operation::Operation as Wire;
+    match operation.operation {
+        Some(Wire::Register(register)) => {
+            let (registration, handover, cutover) = parse_register(&register)?;
+            Ok((Command::Register { session, registration, handover, cutover }, None))
+        }
+        Some(Wire::Deregister(deregister)) => {
+            Ok((Command::Deregister { session, instance: InstanceId::new(deregister.instance_id) }, None))
+        }
+        Some(Wire::Drain(drain)) => {
+            let millis = drain.deadline_ms.unwrap_or(DRAIN_MILLIS_DEFAULT);
+            let caller = Caller::Session(session);
+            Ok((Command::Drain { caller, instance: InstanceId::new(drain.instance_id) }, Some(millis)))
+        }
+        None => Err(v1::Refusal {
+            code: Code::InvalidArgument.into(),
+            message: "the operation is of a kind that this node does not know".into(),
+            ..Default::default()
+        }),
+    }
+}
+
+/// The first 16 bytes of the SHA-256 of a secret.
+fn hash(secret: &[u8]) -> SecretHash {
+    let digest = Sha256::digest(secret);
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest[..16]);
+    SecretHash(first)
+}

@@ -1,0 +1,165 @@
+//! What goes between the edge, the writer and the director. All channels are bounded.
+
+use std::fmt;
+use std::sync::Arc;
+
+use roster_core::directory::{Command, Directory, Outcome};
+use roster_core::{InstanceId, Position, ServiceName, SessionId, Timestamp};
+use roster_proto::v1;
+use roster_store::{Records, SnapshotInfo, SnapshotWriter};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::session_link::SessionLink;
+use crate::watch::{Outbox, StreamId, Subscription};
+
+/// Submissions that may wait for the writer.
+pub(crate) const WRITER_MAIL_MAX: usize = 4096;
+/// Batches, queries and notes that may wait for the director.
+pub(crate) const DIRECTOR_MAIL_MAX: usize = 8192;
+
+/// Commands of one caller, with their stored form: one answer for all of them.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) commands: Vec<Command>,
+    pub(crate) records: Records,
+    pub(crate) origin: Origin,
+}
+
+impl Submission {
+    pub(crate) fn new(commands: Vec<Command>, origin: Origin) -> Self {
+        let mut records = Records::new();
+        for command in &commands {
+            records.push(command);
+        }
+        Self { commands, records, origin }
+    }
+}
+
+/// Whom the outcome is for.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// The director itself.
+    Director,
+    /// A stream that opens or resumes a session.
+    Attach { link: SessionLink, reply: oneshot::Sender<Result<(SessionId, Position), v1::Refusal>> },
+    /// Operations of a session; one request a command. The permit is given back when all are answered.
+    Session { link: SessionLink, requests: Vec<Request>, permit: Option<OwnedSemaphorePermit> },
+    /// A unary call of one command.
+    Unary { reply: oneshot::Sender<Result<(Position, Outcome), v1::Refusal>> },
+}
+
+/// One operation of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    /// For a drain: how long to report progress, in milliseconds.
+    pub(crate) drain_millis: Option<u32>,
+}
+
+/// To the writer.
+#[derive(Debug)]
+pub(crate) enum WriterMail {
+    Submission(Submission),
+    /// Write a snapshot and switch to it.
+    Rebuild(oneshot::Sender<Result<SnapshotInfo, String>>),
+    /// The snapshot that was asked for is written, or could not be.
+    SnapshotDone(Result<roster_store::FinishedSnapshot, roster_store::SnapshotError>),
+    /// Time to sweep the history.
+    Sweep,
+    /// See whether a full disk has room again.
+    ProbeRoom,
+    /// Finish what is there and end.
+    Stop,
+}
+
+/// To the director.
+pub(crate) enum DirectorMail {
+    /// Durable: apply, answer and tell.
+    Logged {
+        first: Position,
+        at: Timestamp,
+        submissions: Vec<Submission>,
+    },
+    /// Not logged, and why.
+    NotLogged {
+        submissions: Vec<Submission>,
+        refusal: v1::Refusal,
+    },
+    /// Copy the state as it is now and write it.
+    CopyState(SnapshotWriter),
+    /// Something came over a session's stream.
+    Heard {
+        session: SessionId,
+        attachment: Position,
+    },
+    /// A session's stream ended without a goodbye.
+    StreamEnded {
+        session: SessionId,
+        attachment: Position,
+    },
+    /// Somebody cannot reach an instance of this session.
+    Check {
+        service: ServiceName,
+        session: SessionId,
+        reply: oneshot::Sender<v1::check_response::Outcome>,
+    },
+    /// Report how a drain is taken in.
+    FollowDrain {
+        instance: InstanceId,
+        millis: u32,
+        progress: mpsc::Sender<v1::DrainProgress>,
+    },
+    OpenWatchStream {
+        stream: StreamId,
+        reply: oneshot::Sender<Arc<Outbox>>,
+    },
+    Subscribe {
+        stream: StreamId,
+        subscription: Subscription,
+    },
+    RefuseWatch {
+        stream: StreamId,
+        watch: u64,
+        refusal: v1::Refusal,
+    },
+    Unsubscribe {
+        stream: StreamId,
+        watch: u64,
+    },
+    Acknowledge {
+        stream: StreamId,
+        position: Position,
+    },
+    Resync {
+        stream: StreamId,
+    },
+    CloseWatchStream {
+        stream: StreamId,
+    },
+    /// Reads the directory between two batches.
+    Read(Box<dyn FnOnce(&Directory) + Send>),
+    Counts(oneshot::Sender<Counts>),
+    /// Say farewell to every stream.
+    Stop,
+    /// End.
+    Quit,
+}
+
+impl fmt::Debug for DirectorMail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DirectorMail")
+    }
+}
+
+/// What the director can count.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) position: Position,
+    pub(crate) sessions: usize,
+    pub(crate) sessions_connected: usize,
+    pub(crate) services: usize,
+    pub(crate) instances: usize,
+    pub(crate) watch_streams: usize,
+    pub(crate) watches: usize,
+    pub(crate) watch_resets: u64,
+}

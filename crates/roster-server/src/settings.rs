@@ -1,0 +1,404 @@
+//! The settings of a node, as plain data.
+//!
+//! Every knob has a default and is printed by `roster serve --print-settings`. Layers are joined as
+//! TOML: defaults, then the file, then the environment (`log.rebuild-min` is `ROSTER_LOG_REBUILD_MIN`),
+//! then flags; an unknown key is an error that names it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// When a command counts as durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// After an fdatasync that it shares with whatever gathered meanwhile.
+    Synced,
+    /// After a write to the operating system: survives a killed process, not a power cut.
+    Os,
+    /// At once: memory only.
+    None,
+}
+
+impl Durability {
+    /// The word in settings, status and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Synced => "synced",
+            Self::Os => "os",
+            Self::None => "none",
+        }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Allows listening beyond loopback without credentials.
+    pub insecure: bool,
+    /// Where the log and its manifest live.
+    pub data_dir: PathBuf,
+    /// A second directory, best on another disk; generations alternate between the two. Empty for none.
+    pub switch_dir: PathBuf,
+    /// When a command counts as durable.
+    pub durability: Durability,
+    pub log: LogSection,
+    pub sessions: SessionSection,
+    pub watches: WatchSection,
+    pub limits: LimitSection,
+}
+
+/// The durable log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct LogSection {
+    /// A rebuild waits for at least so much log since the last snapshot.
+    pub rebuild_min: ByteSize,
+    /// … and for so many times the size of that snapshot.
+    pub rebuild_growth: f64,
+    /// How long superseded files are kept.
+    pub history: Span,
+    /// … and how many bytes of them.
+    pub history_max: ByteSize,
+    /// A segment file ends at this size.
+    pub segment_max: ByteSize,
+}
+
+/// Sessions and their timers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct SessionSection {
+    /// How long restored sessions may take to return, counted from when the node is ready.
+    pub restart_grace: Span,
+    /// A quiet session is pinged this often.
+    pub ping_interval: Span,
+    /// … and must answer within this.
+    pub ping_timeout: Span,
+    /// A probe asked for by `Check` must be answered within this.
+    pub check_timeout: Span,
+}
+
+/// Watches and what is kept for them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct WatchSection {
+    /// What one stream may leave unread, in groups of events; beyond it the stream is reset.
+    pub outbox_groups: usize,
+    /// … and in bytes.
+    pub outbox_bytes: ByteSize,
+    /// Recent events kept so that watches can resume.
+    pub resume_bytes: ByteSize,
+    /// A quiet stream carries a bookmark this often.
+    pub bookmark_interval: Span,
+}
+
+/// Limits of the edge. Those of the machine itself are constants, the same on every node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct LimitSection {
+    /// Connections at a time; more are closed at once.
+    pub connections: usize,
+    /// Streams of one connection at a time.
+    pub streams_per_connection: u32,
+    /// Sessions with a stream at a time.
+    pub sessions: usize,
+    /// Watch streams at a time.
+    pub watch_streams: usize,
+    /// Watches of one stream.
+    pub watches_per_stream: usize,
+    /// One request message.
+    pub message_bytes: ByteSize,
+    /// Operations in one request message.
+    pub operations_per_message: usize,
+    /// Request messages of one session under way at a time; reading waits beyond it.
+    pub messages_in_flight: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            insecure: false,
+            data_dir: "roster-data".into(),
+            switch_dir: PathBuf::new(),
+            durability: Durability::Synced,
+            log: LogSection::default(),
+            sessions: SessionSection::default(),
+            watches: WatchSection::default(),
+            limits: LimitSection::default(),
+        }
+    }
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self {
+            rebuild_min: ByteSize::mib(1),
+            rebuild_growth: 2.0,
+            history: Span(Duration::from_secs(7 * 24 * 3600)),
+            history_max: ByteSize::gib(4),
+            segment_max: ByteSize::mib(64),
+        }
+    }
+}
+
+impl Default for SessionSection {
+    fn default() -> Self {
+        Self {
+            restart_grace: Span(Duration::from_secs(35)),
+            ping_interval: Span(Duration::from_secs(5)),
+            ping_timeout: Span(Duration::from_secs(5)),
+            check_timeout: Span(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl Default for WatchSection {
+    fn default() -> Self {
+        Self {
+            outbox_groups: 16_384,
+            outbox_bytes: ByteSize::mib(4),
+            resume_bytes: ByteSize::mib(16),
+            bookmark_interval: Span(Duration::from_secs(10)),
+        }
+    }
+}
+
+impl Default for LimitSection {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            streams_per_connection: 1_000,
+            sessions: 100_000,
+            watch_streams: 100_000,
+            watches_per_stream: 100_000,
+            message_bytes: ByteSize::mib(4),
+            operations_per_message: 10_000,
+            messages_in_flight: 64,
+        }
+    }
+}
+
+/// A length of time that is written as people write it: `"35s"`, `"7days"`, `"0s"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl Serialize for Span {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Self).map_err(|error| {
+            serde::de::Error::custom(format!("{text:?} is no length of time such as \"35s\" or \"7days\": {error}"))
+        })
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read the settings file {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{origin} is not valid TOML: {message}")]
+    Syntax { origin: String, message: String },
+    #[error("unknown setting {key:?} in {origin}; `roster serve --print-settings` shows all")]
+    Unknown { key: String, origin: String },
+    #[error("a setting is wrong: {0}")]
+    Value(String),
+    #[error("{0}")]
+    Check(String),
+}
+
+impl Settings {
+    /// Joins defaults, a file, the environment and overrides (`("log.history", "15min")`), in this order.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the file, key or value that is wrong.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Fn(&str) -> Option<String>,
+        overrides: &[(String, String)],
+    ) -> Result<Self, SettingsError> {
+        let mut joined = Self::default().to_table();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+            let origin = path.display().to_string();
+            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| SettingsError::Syntax {
+                origin: origin.clone(),
+                message: error.to_string(),
+            })?;
+            overlay(&mut joined, table, "", &origin)?;
+        }
+        for key in keys_of(&joined, "") {
+            let variable = format!("ROSTER_{}", key.replace(['.', '-'], "_").to_uppercase());
+            if let Some(text) = environment(&variable) {
+                set(&mut joined, &key, &text, &variable)?;
+            }
+        }
+        for (key, text) in overrides {
+            set(&mut joined, key, text, "the command line")?;
+        }
+        let settings: Self =
+            joined.try_into().map_err(|error: toml::de::Error| SettingsError::Value(error.message().to_owned()))?;
+        settings.check()
+    }
+
+    /// The settings as TOML, every knob shown.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        self.to_table().to_string()
+    }
+
+    fn to_table(&self) -> toml::Table {
+        #[expect(clippy::expect_used, reason = "plain data without maps or options always serialises")]
+        toml::Table::try_from(self).expect("settings are plain data")
+    }
+
+    fn check(self) -> Result<Self, SettingsError> {
+        let wrong = |message: String| Err(SettingsError::Check(message));
+        if !self.listen.ip().is_loopback() && !self.insecure {
+            return wrong(format!(
+                "listening on {} would serve everybody who can reach it, without credentials; listen on 127.0.0.1, or say --insecure if the network is trusted",
+                self.listen
+            ));
+        }
+        if self.log.rebuild_growth.is_nan() || self.log.rebuild_growth < 1.0 {
+            return wrong(format!("log.rebuild-growth is {}; it must be at least 1", self.log.rebuild_growth));
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            return wrong("data-dir is empty; name a directory".into());
+        }
+        if self.switch_dir == self.data_dir {
+            return wrong("switch-dir is data-dir; name another directory or leave it empty".into());
+        }
+        if self.sessions.ping_interval.0.is_zero() || self.sessions.ping_timeout.0.is_zero() {
+            return wrong("sessions.ping-interval and sessions.ping-timeout must be longer than 0s".into());
+        }
+        for (key, value) in [
+            ("limits.connections", self.limits.connections),
+            ("limits.sessions", self.limits.sessions),
+            ("limits.messages-in-flight", self.limits.messages_in_flight),
+            ("watches.outbox-groups", self.watches.outbox_groups),
+        ] {
+            if value == 0 {
+                return wrong(format!("{key} is 0; at least 1 is needed"));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Puts the values of `layer` over those of `base`; a key that `base` does not have is unknown.
+fn overlay(base: &mut toml::Table, layer: toml::Table, below: &str, origin: &str) -> Result<(), SettingsError> {
+    for (key, value) in layer {
+        let path = if below.is_empty() { key.clone() } else { format!("{below}.{key}") };
+        match (base.get_mut(&key), value) {
+            (None, _) => return Err(SettingsError::Unknown { key: path, origin: origin.to_owned() }),
+            (Some(toml::Value::Table(base)), toml::Value::Table(layer)) => overlay(base, layer, &path, origin)?,
+            (Some(slot), value) => *slot = value,
+        }
+    }
+    Ok(())
+}
+
+/// Sets one key from a text, read as the type that stands there.
+fn set(table: &mut toml::Table, key: &str, text: &str, origin: &str) -> Result<(), SettingsError> {
+    let unknown = || SettingsError::Unknown { key: key.to_owned(), origin: origin.to_owned() };
+    let wrong = |wanted: &str| SettingsError::Value(format!("{key} in {origin} is {text:?}; {wanted} is wanted"));
+    let mut slot: Option<&mut toml::Value> = None;
+    for part in key.split('.') {
+        slot = match slot {
+            None => table.get_mut(part),
+            Some(value) => value.as_table_mut().and_then(|table| table.get_mut(part)),
+        };
+        if slot.is_none() {
+            return Err(unknown());
+        }
+    }
+    let slot = slot.ok_or_else(unknown)?;
+    *slot = match slot {
+        toml::Value::String(_) => toml::Value::String(text.to_owned()),
+        toml::Value::Integer(_) => toml::Value::Integer(text.parse().map_err(|_| wrong("a whole number"))?),
+        toml::Value::Float(_) => toml::Value::Float(text.parse().map_err(|_| wrong("a number"))?),
+        toml::Value::Boolean(_) => toml::Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?),
+        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => return Err(unknown()),
+    };
+    Ok(())
+}
+
+fn keys_of(table: &toml::Table, below: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, value) in table {
+        let path = if below.is_empty() { key.clone() } else { format!("{below}.{key}") };
+        match value.as_table() {
+            Some(inner) => keys.extend(keys_of(inner, &path)),
+            None => keys.push(path),
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_environment(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn printed_settings_load_again_unchanged() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("roster.toml");
+        std::fs::write(&file, Settings::default().to_toml()).unwrap();
+        assert_eq!(Settings::load(Some(&file), no_environment, &[]).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("roster.toml");
+        std::fs::write(&file, "durability = \"os\"\n[log]\nhistory = \"1h\"\nrebuild-min = \"3 MiB\"\n").unwrap();
+        let environment = |name: &str| match name {
+            "ROSTER_LOG_HISTORY" => Some("2h".to_owned()),
+            "ROSTER_LISTEN" => Some("127.0.0.1:1".to_owned()),
+            _ => None,
+        };
+        let flags = [("listen".to_owned(), "127.0.0.1:2".to_owned())];
+        let settings = Settings::load(Some(&file), environment, &flags).unwrap();
+        assert_eq!(settings.durability, Durability::Os);
+        assert_eq!(settings.log.rebuild_min, ByteSize::mib(3));
+        assert_eq!(settings.log.history, Span(Duration::from_secs(7200)));
+        assert_eq!(settings.listen.port(), 2);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("roster.toml");
+        std::fs::write(&file, "[log]\nhistroy = \"1h\"\n").unwrap();
+        let error = Settings::load(Some(&file), no_environment, &[]).unwrap_err().to_string();
+        assert!(error.contains("log.histroy") && error.contains("roster.toml"), "{error}");
+    }
+
+    #[test]
+    fn listening_beyond_loopback_needs_to_be_said() {
+        let flags = |insecure: &str| {
+            [("listen".to_owned(), "0.0.0.0:7400".to_owned()), ("insecure".to_owned(), insecure.to_owned())]
+        };
+        assert!(Settings::load(None, no_environment, &flags("false")).is_err());
+        assert!(Settings::load(None, no_environment, &flags("true")).is_ok());
+    }
+}

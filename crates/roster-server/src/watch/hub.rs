@@ -1,0 +1,368 @@
+//! Who watches what. Owned by the director; it encodes each event once and hands the bytes out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use prost::Message;
+use roster_core::directory::Event;
+use roster_core::view::{Group, Told};
+use roster_core::{Position, Selector, ServiceName};
+use roster_proto::convert::encode_group;
+use smol_str::SmolStr;
+
+use super::StreamId;
+use super::outbox::{Outbox, Parcel};
+use super::recent::{Recent, Segment, join};
+use super::state_copy::StateCopy;
+
+/// A group above this size is not sent as such: its watchers get the state instead, piece by piece.
+const GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// With so many entries, those of copies that nobody reads any more are swept out.
+const COPIES_SWEEP: usize = 256;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WatchSettings {
+    pub(crate) outbox_groups: usize,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) resume_bytes: usize,
+    pub(crate) watches_per_stream: usize,
+}
+
+/// A watch as it is asked for.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) watch: u64,
+    pub(crate) selector: Selector,
+    /// The last position taken in, when it is of this node's epoch.
+    pub(crate) resume: Option<Position>,
+}
+
+#[derive(Debug)]
+struct StreamEntry {
+    outbox: Arc<Outbox>,
+    watches: HashMap<u64, Selector>,
+    acknowledged: Position,
+    /// Something was put in since the last flush.
+    dirty: bool,
+    /// Something was delivered since the last bookmark.
+    busy: bool,
+}
+
+/// The watches of one selector on one stream.
+#[derive(Debug, Default)]
+struct Route {
+    watches: Vec<u64>,
+    shared: Option<Arc<[u64]>>,
+}
+
+impl Route {
+    fn shared(&mut self) -> Arc<[u64]> {
+        self.shared.get_or_insert_with(|| Arc::from(self.watches.as_slice())).clone()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct WatchHub {
+    settings: WatchSettings,
+    streams: HashMap<StreamId, StreamEntry>,
+    /// By the text of the selector.
+    routes: HashMap<SmolStr, BTreeMap<StreamId, Route>>,
+    /// Copies that are being read and still true.
+    copies: HashMap<SmolStr, Weak<StateCopy>>,
+    recent: Recent,
+    dirty: Vec<StreamId>,
+    watches: usize,
+    resets: u64,
+}
+
+impl WatchHub {
+    pub(crate) fn new(settings: WatchSettings, start: Position) -> Self {
+        Self {
+            settings,
+            streams: HashMap::new(),
+            routes: HashMap::new(),
+            copies: HashMap::new(),
+            recent: Recent::new(start, settings.resume_bytes),
+            dirty: Vec::new(),
+            watches: 0,
+            resets: 0,
+        }
+    }
+
+    pub(crate) fn open(&mut self, stream: StreamId) -> Arc<Outbox> {
+        let outbox = Arc::new(Outbox::new(self.settings.outbox_groups, self.settings.outbox_bytes));
+        let entry = StreamEntry {
+            outbox: outbox.clone(),
+            watches: HashMap::new(),
+            acknowledged: Position::default(),
+            dirty: false,
+            busy: true,
+        };
+        self.streams.insert(stream, entry);
+        outbox
+    }
+
+    pub(crate) fn close(&mut self, stream: StreamId) {
+        let Some(entry) = self.streams.remove(&stream) else { return };
+        self.watches -= entry.watches.len();
+        for selector in entry.watches.values() {
+            let Some(route) = self.routes.get_mut(selector.as_str()) else { continue };
+            route.remove(&stream);
+            if route.is_empty() {
+                self.routes.remove(selector.as_str());
+            }
+        }
+        entry.outbox.close();
+    }
+
+    /// Ends every stream, at shutdown.
+    pub(crate) fn close_all(&mut self) {
+        let streams: Vec<_> = self.streams.keys().copied().collect();
+        for stream in streams {
+            self.close(stream);
+        }
+    }
+
+    /// Adds a watch and puts into its outbox what it missed, or the whole state.
+    ///
+    /// # Errors
+    /// Why it cannot be: the id is in use on this stream, or the stream has too many.
+    pub(crate) fn subscribe(
+        &mut self,
+        stream: StreamId,
+        subscription: Subscription,
+        revision: Position,
+        state: impl FnOnce(&Selector) -> Vec<Event>,
+    ) -> Result<(), String> {
+        let Some(entry) = self.streams.get_mut(&stream) else { return Ok(()) };
+        let Subscription { watch, selector, resume } = subscription;
+        if entry.watches.contains_key(&watch) {
+            return Err(format!("watch id {watch} is in use on this stream; choose another"));
+        }
+        if entry.watches.len() >= self.settings.watches_per_stream {
+            let max = self.settings.watches_per_stream;
+            return Err(format!("a stream carries {max} watches at most; open another stream"));
+        }
+        entry.watches.insert(watch, selector.clone());
+        self.watches += 1;
+        let route = self.routes.entry(SmolStr::new(selector.as_str())).or_default().entry(stream).or_default();
+        route.watches.push(watch);
+        route.shared = None;
+
+        let only: Arc<[u64]> = Arc::from([watch]);
+        let missed = resume.filter(|from| *from <= revision).and_then(|from| self.recent.since(from, &selector));
+        match missed {
+            Some(groups) if groups.len() < self.settings.outbox_groups / 2 => {
+                for group in groups {
+                    self.put(stream, Parcel::Group { watches: only.clone(), group });
+                }
+                let group = bookmark(revision);
+                self.put(stream, Parcel::Group { watches: only, group });
+            }
+            Some(_) | None => {
+                let copy = self.state_copy(&selector, revision, state);
+                self.put(stream, Parcel::State { watches: only, copy, next: 0 });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unsubscribe(&mut self, stream: StreamId, watch: u64) {
+        let Some(selector) = self.streams.get_mut(&stream).and_then(|entry| entry.watches.remove(&watch)) else {
+            return;
+        };
+        self.watches -= 1;
+        let Some(routes) = self.routes.get_mut(selector.as_str()) else { return };
+        if let Some(route) = routes.get_mut(&stream) {
+            route.watches.retain(|other| *other != watch);
+            route.shared = None;
+            if route.watches.is_empty() {
+                routes.remove(&stream);
+            }
+        }
+        if routes.is_empty() {
+            self.routes.remove(selector.as_str());
+        }
+    }
+
+    /// The reader of an emptied outbox reads on: puts the whole state of each of its watches in.
+    pub(crate) fn resync(
+        &mut self,
+        stream: StreamId,
+        revision: Position,
+        mut state: impl FnMut(&Selector) -> Vec<Event>,
+    ) {
+        let Some(entry) = self.streams.get(&stream) else { return };
+        entry.outbox.reopen();
+        let mut by_selector: BTreeMap<&Selector, Vec<u64>> = BTreeMap::new();
+        for (watch, selector) in &entry.watches {
+            by_selector.entry(selector).or_default().push(*watch);
+        }
+        let wanted: Vec<(Selector, Arc<[u64]>)> =
+            by_selector.into_iter().map(|(selector, watches)| (selector.clone(), Arc::from(watches))).collect();
+        for (selector, watches) in wanted {
+            self.resets += watches.len() as u64;
+            let copy = self.state_copy(&selector, revision, &mut state);
+            self.put(stream, Parcel::State { watches, copy, next: 0 });
+        }
+    }
+
+    fn state_copy(
+        &mut self,
+        selector: &Selector,
+        revision: Position,
+        state: impl FnOnce(&Selector) -> Vec<Event>,
+    ) -> Arc<StateCopy> {
+        if let Some(copy) = self.copies.get(selector.as_str()).and_then(Weak::upgrade) {
+            return copy;
+        }
+        if self.copies.len() >= COPIES_SWEEP {
+            self.copies.retain(|_, copy| copy.strong_count() > 0);
+        }
+        let copy = Arc::new(StateCopy::new(revision, state(selector)));
+        self.copies.insert(SmolStr::new(selector.as_str()), Arc::downgrade(&copy));
+        copy
+    }
+
+    /// Tells everybody whom the events of one command concern. Nobody is woken before [`Self::flush`].
+    pub(crate) fn publish(&mut self, position: Position, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let segments = segments_of(position, events);
+        for text in segments.iter().flat_map(|(service, _)| selectors_of(service)) {
+            self.copies.remove(text);
+        }
+        match segments.as_slice() {
+            [(service, group)] => {
+                for text in selectors_of(service) {
+                    self.deliver(text, group);
+                }
+            }
+            several => {
+                let mut texts: Vec<&str> = several.iter().flat_map(|(service, _)| selectors_of(service)).collect();
+                texts.sort_unstable();
+                texts.dedup();
+                for text in texts {
+                    if !self.routes.contains_key(text) {
+                        continue;
+                    }
+                    let Ok(selector) = Selector::parse(text) else { continue };
+                    if let Some(group) = join(several, &selector) {
+                        self.deliver(text, &group);
+                    }
+                }
+            }
+        }
+        self.recent.push(position, segments.into_boxed_slice());
+    }
+
+    fn deliver(&mut self, selector: &str, group: &Bytes) {
+        let Some(routes) = self.routes.get_mut(selector) else { return };
+        for (stream, route) in routes {
+            let Some(entry) = self.streams.get_mut(stream) else { continue };
+            if group.len() > GROUP_BYTES_MAX {
+                entry.outbox.overflow();
+            } else {
+                entry.outbox.put(Parcel::Group { watches: route.shared(), group: group.clone() });
+            }
+            entry.busy = true;
+            if !std::mem::replace(&mut entry.dirty, true) {
+                self.dirty.push(*stream);
+            }
+        }
+    }
+
+    fn put(&mut self, stream: StreamId, parcel: Parcel) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        entry.outbox.put(parcel);
+        entry.busy = true;
+        if !std::mem::replace(&mut entry.dirty, true) {
+            self.dirty.push(stream);
+        }
+    }
+
+    /// Wakes each stream that something was put in for, once.
+    pub(crate) fn flush(&mut self) {
+        for stream in self.dirty.drain(..) {
+            if let Some(entry) = self.streams.get_mut(&stream) {
+                entry.dirty = false;
+                entry.outbox.wake();
+            }
+        }
+    }
+
+    /// Tells quiet streams up to where they know everything.
+    pub(crate) fn bookmark(&mut self, revision: Position) {
+        let group = bookmark(revision);
+        let everybody: Arc<[u64]> = Arc::from([]);
+        for entry in self.streams.values_mut() {
+            let quiet = !std::mem::replace(&mut entry.busy, false) && entry.outbox.is_empty();
+            if quiet && !entry.watches.is_empty() {
+                entry.outbox.put(Parcel::Group { watches: everybody.clone(), group: group.clone() });
+                entry.outbox.wake();
+            }
+        }
+    }
+
+    /// A refusal of one watch, as the last thing it is told.
+    pub(crate) fn refuse(&mut self, stream: StreamId, watch: u64, refusal: roster_proto::v1::Refusal) {
+        use roster_proto::v1::{Event, EventGroup, event};
+        let event = Event { event: Some(event::Event::Refused(refusal)) };
+        let group = EventGroup { position: 0, events: vec![event] }.encode_to_vec();
+        self.put(stream, Parcel::Group { watches: Arc::from([watch]), group: group.into() });
+    }
+
+    pub(crate) fn acknowledge(&mut self, stream: StreamId, position: Position) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.acknowledged = entry.acknowledged.max(position);
+        }
+    }
+
+    /// Of the streams that watch this service: how many have taken in that position, and how many there are.
+    pub(crate) fn seen(&self, service: &ServiceName, position: Position) -> (u32, u32) {
+        let mut watchers: Vec<StreamId> = selectors_of(service)
+            .filter_map(|text| self.routes.get(text))
+            .flat_map(|routes| routes.keys().copied())
+            .collect();
+        watchers.sort_unstable();
+        watchers.dedup();
+        let seen = watchers
+            .iter()
+            .filter(|stream| self.streams.get(stream).is_some_and(|entry| entry.acknowledged >= position))
+            .count();
+        (u32::try_from(seen).unwrap_or(u32::MAX), u32::try_from(watchers.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Streams, watches, and resets of slow streams so far.
+    pub(crate) fn counts(&self) -> (usize, usize, u64) {
+        (self.streams.len(), self.watches, self.resets)
+    }
+}
+
+/// The texts of all selectors that match a service: everything, each prefix, the service itself.
+fn selectors_of(service: &ServiceName) -> impl Iterator<Item = &str> {
+    let name = service.as_str();
+    let prefixes = name.match_indices('/').map(move |(at, _)| &name[..=at]);
+    std::iter::once("").chain(prefixes).chain(std::iter::once(name))
+}
+
+/// The events of one command, split by service and encoded; a service's events stand together.
+fn segments_of(position: Position, events: Vec<Event>) -> Vec<Segment> {
+    let mut groups: Vec<(ServiceName, Group)> = Vec::with_capacity(1);
+    for event in events {
+        let belongs = groups.last().is_some_and(|(service, _)| service == event.service());
+        if !belongs {
+            groups.push((event.service().clone(), Group { position, told: Vec::with_capacity(2) }));
+        }
+        if let Some((_, group)) = groups.last_mut() {
+            group.told.push(Told::Event(event));
+        }
+    }
+    groups.into_iter().map(|(service, group)| (service, encode_group(&group).encode_to_vec().into())).collect()
+}
+
+fn bookmark(position: Position) -> Bytes {
+    encode_group(&Group { position, told: vec![Told::Bookmark] }).encode_to_vec().into()
+}
