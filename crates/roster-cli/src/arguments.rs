@@ -115,6 +115,19 @@ mod tests {
     }
 
     #[test]
+    fn every_subcommand_and_exit_code_stands_in_the_page() {
+        let page = include_str!("../../../docs/cli.md");
+        for command in Arguments::command().get_subcommands() {
+            let heading = format!("\n## roster {}\n", command.get_name());
+            assert!(page.contains(&heading), "{heading:?} is not in docs/cli.md");
+        }
+        for line in exit::HELP.lines().skip(1).filter(|line| line.starts_with("  ") && !line.contains('`')) {
+            let (code, meaning) = line.trim().split_once("  ").unwrap();
+            assert!(page.contains(&format!("| {code} | {meaning}")), "{line:?} is not in docs/cli.md");
+        }
+    }
+
+    #[test]
     fn every_subcommand_teaches_by_examples() {
         let mut left: Vec<clap::Command> = Arguments::command().get_subcommands().cloned().collect();
         while let Some(command) = left.pop() {

@@ -99,10 +99,12 @@ impl Status {
         if let Some(switch) = &log.switch_directory {
             facts.push(("switch dir", switch.clone()));
         }
+        let counted =
+            |count: u64, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
         let rebuilding = if log.rebuilding { ", being rebuilt" } else { "" };
         facts.push(("generation", format!("{}{rebuilding}", log.generation)));
         facts.push(("snapshot", format!("{} at position {}", size(log.snapshot_bytes), log.snapshot_position)));
-        facts.push(("log", format!("{} in {} segments", size(log.log_bytes), log.segments)));
+        facts.push(("log", format!("{} in {}", size(log.log_bytes), counted(log.segments, "segment"))));
         facts.push(("history", size(log.history_bytes)));
         let work = format!(
             "{} commands in {} batches, {} syncs, {} rebuilds",
