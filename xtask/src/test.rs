@@ -17,10 +17,10 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     tidy::run(root)?;
     let closing = if steps::has_cargo_command("nextest") {
         // Its summary goes to the standard error, unaltered and last, so it need not be repeated.
-        steps::cargo(root, &["nextest", "run", "--workspace", "--locked", "--no-tests=pass"])?;
-        steps::cargo_keeping(root, &["test", "--workspace", "--locked", "--doc"], is_closing_line)?
+        steps::cargo(root, &["nextest", "run", "--workspace", "--all-features", "--locked"])?;
+        steps::cargo_keeping(root, &["test", "--workspace", "--all-features", "--locked", "--doc"], is_closing_line)?
     } else {
-        steps::cargo_keeping(root, &["test", "--workspace", "--locked"], is_closing_line)?
+        steps::cargo_keeping(root, &["test", "--workspace", "--all-features", "--locked"], is_closing_line)?
     };
     let examples = run_examples(root)?;
 
@@ -36,8 +36,11 @@ fn run_examples(root: &Path) -> anyhow::Result<usize> {
     let tree = Tree::read(root)?;
     let ending = ending_examples(&tree);
     for (package, example) in &ending {
-        steps::cargo(root, &["run", "--quiet", "--locked", "--package", package, "--example", example])
-            .with_context(|| format!("the example {example} of {package}"))?;
+        steps::cargo(
+            root,
+            &["run", "--quiet", "--all-features", "--locked", "--package", package, "--example", example],
+        )
+        .with_context(|| format!("the example {example} of {package}"))?;
     }
     Ok(ending.len())
 }
