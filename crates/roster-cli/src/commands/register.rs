@@ -215,7 +215,7 @@ struct Wrapper {
 impl Wrapper {
     /// Until one of the two must end.
     async fn serve(&mut self, registrar: &Registrar, mut handle: Handle) -> anyhow::Result<Parting> {
-        let mut connection = registrar.connection();
+        let mut contact = Contact { connection: registrar.connection(), told_away: false };
         loop {
             tokio::select! {
                 state = handle.changed() => match state {
@@ -239,7 +239,7 @@ impl Wrapper {
                         say(&self.register, &standing(&state));
                     }
                 },
-                () = tell_of_contact(&self.register, &mut connection) => {}
+                () = contact.tell(&self.register) => {}
                 exit = ended(&mut self.child) => return exit.map(Parting::ChildEnded),
                 heard = self.signals.next() => match heard {
                     Heard::Stop(signal) => return self.leave(handle, signal).await,
@@ -314,19 +314,35 @@ async fn say_goodbye(registrar: Registrar) {
     }
 }
 
-/// Says when contact is lost or found; what happens while it is being lost and found is left out.
-async fn tell_of_contact(register: &Register, connection: &mut watch::Receiver<Connection>) {
-    if connection.changed().await.is_err() {
-        // The registrar has ended; the handle says how.
-        return std::future::pending().await;
+/// Whether there is a node, as its user has been told.
+struct Contact {
+    connection: watch::Receiver<Connection>,
+    told_away: bool,
+}
+
+impl Contact {
+    /// Says when contact is lost or found, once each: the attempts between are nobody's news.
+    async fn tell(&mut self, register: &Register) {
+        if self.connection.changed().await.is_err() {
+            // The registrar has ended; the handle says how.
+            return std::future::pending().await;
+        }
+        let was_away = self.told_away;
+        let line = match &*self.connection.borrow_and_update() {
+            Connection::Away { .. } if was_away => return,
+            Connection::Connecting => return,
+            Connection::Away { why, .. } => {
+                self.told_away = true;
+                format!("no contact, trying again: {why}")
+            }
+            Connection::Connected { session, endpoint } => {
+                self.told_away = false;
+                format!("session {session} at {endpoint}")
+            }
+            Connection::Ended { why } => format!("the session has ended: {why}"),
+        };
+        say(register, &line);
     }
-    let line = match &*connection.borrow_and_update() {
-        Connection::Connecting => return,
-        Connection::Connected { session, endpoint } => format!("session {session} at {endpoint}"),
-        Connection::Away { why, .. } => format!("no contact, trying again: {why}"),
-        Connection::Ended { why } => format!("the session has ended: {why}"),
-    };
-    say(register, &line);
 }
 
 fn standing(state: &State) -> String {

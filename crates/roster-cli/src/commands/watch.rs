@@ -59,6 +59,8 @@ enum Contact {
     Never { attempts_left: usize },
     /// From here on the watch outlives the node.
     Made,
+    /// Lost, and said so.
+    Lost,
 }
 
 struct Reader {
@@ -86,7 +88,7 @@ impl Reader {
                     }
                 }
                 WatchEvent::Connected { endpoint } => {
-                    if let Contact::Made = self.contact {
+                    if let Contact::Lost = self.contact {
                         eprintln!("roster: in contact again with {endpoint}");
                     }
                     self.contact = Contact::Made;
@@ -136,7 +138,12 @@ impl Reader {
 
     fn lose_contact(&mut self, why: &str) -> anyhow::Result<()> {
         match &mut self.contact {
-            Contact::Made => eprintln!("roster: out of contact, trying again: {why}"),
+            Contact::Made => {
+                eprintln!("roster: out of contact, trying again: {why}");
+                self.contact = Contact::Lost;
+            }
+            // Each attempt that fails is nobody's news.
+            Contact::Lost => {}
             Contact::Never { attempts_left } => {
                 *attempts_left = attempts_left.saturating_sub(1);
                 if *attempts_left == 0 {

@@ -147,4 +147,7 @@ async fn a_registration_waits_for_the_node() {
     register.hear("no contact, trying again");
     node.resume();
     register.hear("registered as instance");
+    register.signal(Signal::TERM);
+    let (_, said) = register.end();
+    assert!(!said.iter().any(|line| line.contains("no contact")), "it is said once: {said:#?}");
 }
