@@ -114,6 +114,8 @@ fn kinds_of_facts_ids_and_names_ascend() {
     assert_eq!(fault(|items| items.swap(1, 2)), what("session 1"));
     assert_eq!(fault(|items| items.swap(3, 4)), "instance 2 belongs to service orders, which is not there");
     assert_eq!(fault(|items| items.swap(4, 5)), what("instance 2"));
+    let late = service("zoo", 0, Cutover::default(), Some(Cutover::default()));
+    assert_eq!(fault(|items| items.push(late)), what("service zoo"));
 }
 
 #[test]
