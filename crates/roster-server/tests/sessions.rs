@@ -1,5 +1,7 @@
 //! Sessions over real sockets: opened, doubted, resumed, replaced, lost, said goodbye to.
 
+#![allow(clippy::unwrap_used, reason = "a file of tests")]
+
 mod support;
 
 use roster_proto::v1;

@@ -1,5 +1,7 @@
 //! Watches over real sockets: selectors, order, resuming, slow readers, drains.
 
+#![allow(clippy::unwrap_used, reason = "a file of tests")]
+
 mod support;
 
 use roster_proto::v1;

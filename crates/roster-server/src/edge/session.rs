@@ -165,7 +165,7 @@ impl SessionStream {
                     requests.push(Request { id, drain_millis });
                 }
                 Err(refusal) => {
-                    refused.push(v1::Result { request_id: id, outcome: Some(v1::result::Outcome::Refusal(refusal)) })
+                    refused.push(v1::Result { request_id: id, outcome: Some(v1::result::Outcome::Refusal(refusal)) });
                 }
             }
         }

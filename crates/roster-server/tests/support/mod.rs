@@ -1,5 +1,6 @@
 //! A node on a free port with a directory of its own, and bare gRPC streams to it.
 
+#![allow(clippy::unwrap_used, reason = "a file of tests")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::time::Duration;

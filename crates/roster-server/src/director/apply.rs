@@ -1,0 +1,279 @@
+//! What is logged is applied, answered and told; what could not be logged is answered too.
+
+use std::time::Duration;
+
+use roster_core::directory::{Command, Outcome, Refusal};
+use roster_core::{Position, ServiceName, SessionId, Timestamp, Token};
+use roster_proto::convert::{encode_instance, encode_notice, unavailable};
+use roster_proto::v1;
+use roster_proto::v1::check_response::Outcome as Checked;
+use roster_proto::v1::session_response::Response;
+use tracing::info;
+
+use super::Director;
+use crate::drains::Report;
+use crate::liveness::Probe;
+use crate::mail::{Origin, Request, Submission};
+use crate::session_link::SessionLink;
+use crate::sessions::Asker;
+
+impl Director {
+    pub(super) fn apply(&mut self, first: Position, at: Timestamp, submissions: Vec<Submission>) {
+        let mut position = first;
+        for Submission { commands, origin, .. } in submissions {
+            match origin {
+                Origin::Session { link, requests, permit } => {
+                    let mut results = Vec::with_capacity(requests.len());
+                    for (command, request) in commands.into_iter().zip(requests) {
+                        results.extend(self.apply_operation(position, at, command, request, &link));
+                        position = position.next();
+                    }
+                    if !results.is_empty() {
+                        link.send(Response::Results(v1::Results { results }));
+                    }
+                    drop(permit);
+                }
+                Origin::Attach { link, reply } => {
+                    let mut attached = Err(unavailable("nothing was asked"));
+                    for command in commands {
+                        attached = self.apply_attach(position, at, command, &link);
+                        position = position.next();
+                    }
+                    let _ = reply.send(attached);
+                }
+                Origin::Unary { reply } => {
+                    let mut answer = None;
+                    for command in commands {
+                        answer = Some((position, self.apply_one(position, at, command)));
+                        position = position.next();
+                    }
+                    let _ = match answer {
+                        Some((_, Outcome::Refused(refusal))) => reply.send(Err(refusal.into())),
+                        Some(answer) => reply.send(Ok(answer)),
+                        None => Ok(()),
+                    };
+                }
+                Origin::Director => {
+                    for command in commands {
+                        self.apply_one(position, at, command);
+                        position = position.next();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies one command, runs what follows for timers and streams, and tells everybody.
+    fn apply_one(&mut self, position: Position, at: Timestamp, command: Command) -> Outcome {
+        debug_assert_eq!(self.directory.revision().next(), position, "D1: positions have no gaps");
+        let now = self.clock.now();
+        let subject = Subject::of(&command);
+        let outcome = self.directory.apply(at, command, &mut self.effects);
+        match (subject, &outcome) {
+            (Subject::Start, _) => self.restore_timers(),
+            (Subject::Suspect(session), Outcome::Done) => {
+                self.liveness.suspected(now, session);
+                if self.directory.session(session).is_none() {
+                    self.session_gone(session, v1::farewell::Reason::Expired, "its grace is 0");
+                } else if let Some(link) = self.sessions.detach(session) {
+                    link.end(v1::farewell::Reason::TooSlow, "no answer in time; resume the session");
+                }
+                self.settle_askers(session, Checked::Suspect);
+            }
+            (Subject::Expire(session), Outcome::Done) => {
+                self.session_gone(session, v1::farewell::Reason::Expired, "the session is lost; open a new one");
+                self.settle_askers(session, Checked::Unknown);
+            }
+            (Subject::Close(session), Outcome::Done) => {
+                self.session_gone(session, v1::farewell::Reason::Goodbye, "");
+                self.settle_askers(session, Checked::Unknown);
+            }
+            (Subject::Register { service, wait }, Outcome::Pending { instance, .. }) => {
+                self.liveness.handover_started(now, service, *instance, wait);
+            }
+            (
+                Subject::Suspect(_)
+                | Subject::Expire(_)
+                | Subject::Close(_)
+                | Subject::Register { .. }
+                | Subject::Other,
+                _,
+            ) => {}
+        }
+        self.watches.publish(position, std::mem::take(&mut self.effects.events));
+        for notice in self.effects.notices.drain(..) {
+            if let Some(link) = self.sessions.link(notice.session()) {
+                link.send(Response::Notice(encode_notice(position, &notice)));
+            }
+        }
+        outcome
+    }
+
+    /// Applies one operation of a session. No result yet when it waits for a probe of another session.
+    fn apply_operation(
+        &mut self,
+        position: Position,
+        at: Timestamp,
+        command: Command,
+        request: Request,
+        link: &SessionLink,
+    ) -> Option<v1::Result> {
+        let again = if let Command::Register { .. } = &command { Some(command.clone()) } else { None };
+        let drained = if let Command::Drain { instance, .. } = &command { Some(*instance) } else { None };
+        let outcome = self.apply_one(position, at, command);
+        if let (Outcome::Refused(Refusal::AddressInUse { session }), Some(command)) = (&outcome, again) {
+            let holder = *session;
+            if self.probe(holder) == Probe::Asked {
+                let asker = Asker::Register { command, request, link: link.clone() };
+                if self.sessions.park(holder, asker) {
+                    return None;
+                }
+            }
+        }
+        if let (Outcome::Done, Some(instance), Some(millis)) = (&outcome, drained, request.drain_millis) {
+            self.follow_drain(instance, millis, Report::Session(link.clone()));
+        }
+        Some(result_of(request.id, position, outcome))
+    }
+
+    fn apply_attach(
+        &mut self,
+        position: Position,
+        at: Timestamp,
+        command: Command,
+        link: &SessionLink,
+    ) -> Result<(SessionId, Position), v1::Refusal> {
+        let (session, resumed) = match self.apply_one(position, at, command) {
+            Outcome::Opened { session } => (session, false),
+            Outcome::Resumed { session } => (session, true),
+            Outcome::Refused(refusal) => return Err(refusal.into()),
+            Outcome::Done | Outcome::Active { .. } | Outcome::Pending { .. } | Outcome::Stale => {
+                return Err(unavailable("the command attaches nothing"));
+            }
+        };
+        self.attach(session, position, link, resumed);
+        Ok((session, position))
+    }
+
+    fn attach(&mut self, session: SessionId, attachment: Position, link: &SessionLink, resumed: bool) {
+        let Some(summary) = self.directory.session(session) else { return };
+        let grace = Duration::from_millis(summary.grace.millis().into());
+        self.liveness.attached(self.clock.now(), session, attachment, grace);
+        if let Some(earlier) = self.sessions.attach(session, attachment, link.clone()) {
+            earlier.end(v1::farewell::Reason::ResumedElsewhere, "another stream resumed this session");
+        }
+        self.settle_askers(session, Checked::Alive);
+        let instances = self.directory.session_instances(session);
+        link.send(Response::Welcome(v1::Welcome {
+            session_id: session.get(),
+            secret: link.secret(),
+            resumed,
+            grace_ms: summary.grace.millis(),
+            ping_interval_ms: u32::try_from(self.settings.spans.ping_interval.as_millis()).unwrap_or(u32::MAX),
+            instances: instances.iter().map(encode_instance).collect(),
+        }));
+    }
+
+    fn session_gone(&mut self, session: SessionId, reason: v1::farewell::Reason, message: &str) {
+        self.liveness.gone(session);
+        if let Some(link) = self.sessions.detach(session) {
+            link.end(reason, message);
+        }
+    }
+
+    /// After a start: every session that is known must return within its restart grace, counted from now.
+    fn restore_timers(&mut self) {
+        let now = self.clock.now();
+        let mut sessions = 0;
+        for session in self.directory.sessions() {
+            let grace = Duration::from_millis(session.grace.millis().into());
+            self.liveness.restored(now, session.session, session.attachment, grace);
+            sessions += 1;
+        }
+        for (service, pending, handover) in self.directory.handovers() {
+            self.liveness.handover_started(now, service, pending, Duration::from_millis(handover.millis().into()));
+        }
+        let counts = self.directory.counts();
+        info!(
+            position = self.directory.revision().get(),
+            sessions,
+            services = counts.services,
+            instances = counts.instances,
+            "ready"
+        );
+    }
+
+    pub(super) fn not_logged(&mut self, submissions: Vec<Submission>, refusal: &v1::Refusal) {
+        for Submission { commands, origin, .. } in submissions {
+            match origin {
+                Origin::Director => self.backlog.extend(commands),
+                Origin::Session { link, requests, permit } => {
+                    let results = requests.iter().map(|request| refused(request.id, refusal.clone())).collect();
+                    link.send(Response::Results(v1::Results { results }));
+                    drop(permit);
+                }
+                Origin::Attach { reply, .. } => {
+                    let _ = reply.send(Err(refusal.clone()));
+                }
+                Origin::Unary { reply } => {
+                    let _ = reply.send(Err(refusal.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// What a command is about, as far as timers and streams follow from it.
+enum Subject {
+    Start,
+    Suspect(SessionId),
+    Expire(SessionId),
+    Close(SessionId),
+    Register { service: ServiceName, wait: Duration },
+    Other,
+}
+
+impl Subject {
+    fn of(command: &Command) -> Self {
+        match command {
+            Command::StartNode => Self::Start,
+            Command::SuspectSession { session, .. } => Self::Suspect(*session),
+            Command::ExpireSession { session, .. } => Self::Expire(*session),
+            Command::CloseSession { session, .. } => Self::Close(*session),
+            Command::Register { registration, handover, .. } if handover.millis() > 0 => Self::Register {
+                service: registration.service.clone(),
+                wait: Duration::from_millis(handover.millis().into()),
+            },
+            Command::Register { .. }
+            | Command::OpenSession { .. }
+            | Command::ResumeSession { .. }
+            | Command::Deregister { .. }
+            | Command::Drain { .. }
+            | Command::SetCutover { .. }
+            | Command::FinishHandover { .. } => Self::Other,
+        }
+    }
+}
+
+fn result_of(request_id: u64, position: Position, outcome: Outcome) -> v1::Result {
+    use v1::result::Outcome as Wire;
+    let outcome = match outcome {
+        Outcome::Active { instance, changed, token } => Wire::Active(v1::Active {
+            instance_id: instance.get(),
+            position: changed.get(),
+            fencing_token: token.map_or(0, Token::get),
+        }),
+        Outcome::Pending { instance, ahead } => {
+            Wire::Pending(v1::Pending { instance_id: instance.get(), ahead: ahead.get() })
+        }
+        Outcome::Refused(refusal) => Wire::Refusal(refusal.into()),
+        Outcome::Done | Outcome::Opened { .. } | Outcome::Resumed { .. } | Outcome::Stale => {
+            Wire::Done(v1::Done { position: position.get() })
+        }
+    };
+    v1::Result { request_id, outcome: Some(outcome) }
+}
+
+pub(super) fn refused(request_id: u64, refusal: v1::Refusal) -> v1::Result {
+    v1::Result { request_id, outcome: Some(v1::result::Outcome::Refusal(refusal)) }
+}

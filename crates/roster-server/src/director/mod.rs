@@ -1,0 +1,293 @@
+//! The director: the one thread that owns the directory.
+//!
+//! It applies what the writer has logged, answers those who asked, tells those who watch, and runs the
+//! timers. It never waits for anybody: what it sends goes into bounded boxes whose readers may be slow.
+//!
+//! # Always true
+//! * **N3, one owner**: nobody else reads or changes the directory; others send mail.
+//! * **N4, as logged**: a timer or a lost stream changes nothing by itself; it becomes a command.
+
+mod apply;
+mod probes;
+
+use std::collections::VecDeque;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use roster_core::directory::{Command, Directory, Effects, Event, SuspectReason};
+use roster_core::{InstanceId, Position, Selector, SessionId};
+use roster_proto::v1;
+use roster_proto::v1::check_response::Outcome as Checked;
+use roster_proto::v1::session_response::Response;
+use roster_store::{SnapshotError, SnapshotWriter};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::awake::{AwakeClock, LOOK_AT_LEAST_EVERY};
+use crate::drains::{Drains, Report};
+use crate::liveness::{Due, Liveness, Spans};
+use crate::mail::{Counts, DirectorMail, Origin, Submission, WriterMail};
+use crate::sessions::Sessions;
+use crate::watch::{WatchHub, WatchSettings};
+
+/// Mail taken in one go.
+const MAIL_AT_ONCE: usize = 512;
+/// How often history is swept.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How often what could not be logged is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DirectorSettings {
+    pub(crate) spans: Spans,
+    pub(crate) watches: WatchSettings,
+    pub(crate) bookmark_interval: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Director {
+    directory: Directory,
+    effects: Effects,
+    liveness: Liveness,
+    clock: AwakeClock,
+    started: Instant,
+    sessions: Sessions,
+    watches: WatchHub,
+    drains: Drains,
+    mail: mpsc::Receiver<DirectorMail>,
+    writer: mpsc::Sender<WriterMail>,
+    /// Commands of the director's own that the writer could not take yet.
+    backlog: VecDeque<Command>,
+    due: Vec<Due>,
+    settings: DirectorSettings,
+    next_bookmark: Instant,
+    next_sweep: Instant,
+    next_retry: Instant,
+    stopping: bool,
+    snapshots: Vec<JoinHandle<()>>,
+}
+
+impl Director {
+    pub(crate) fn new(
+        directory: Directory,
+        mail: mpsc::Receiver<DirectorMail>,
+        writer: mpsc::Sender<WriterMail>,
+        settings: DirectorSettings,
+    ) -> Self {
+        let now = Instant::now();
+        let start = directory.revision().next();
+        Self {
+            directory,
+            effects: Effects::default(),
+            liveness: Liveness::new(settings.spans),
+            clock: AwakeClock::default(),
+            started: now,
+            sessions: Sessions::default(),
+            watches: WatchHub::new(settings.watches, start),
+            drains: Drains::default(),
+            mail,
+            writer,
+            backlog: VecDeque::new(),
+            due: Vec::new(),
+            settings,
+            next_bookmark: now + settings.bookmark_interval,
+            next_sweep: now + SWEEP_INTERVAL,
+            next_retry: now + RETRY_INTERVAL,
+            stopping: false,
+            snapshots: Vec::new(),
+        }
+    }
+
+    /// Runs until [`DirectorMail::Quit`].
+    pub(crate) async fn run(mut self) {
+        let mut mails = Vec::with_capacity(MAIL_AT_ONCE);
+        loop {
+            let look = tokio::time::sleep(LOOK_AT_LEAST_EVERY.min(self.sleep()));
+            tokio::select! {
+                biased;
+                received = self.mail.recv_many(&mut mails, MAIL_AT_ONCE) => if received == 0 { break },
+                () = look => {}
+            }
+            self.look_at_clock();
+            for mail in mails.drain(..) {
+                if let DirectorMail::Quit = mail {
+                    for snapshot in self.snapshots.drain(..) {
+                        let _ = snapshot.join();
+                    }
+                    return;
+                }
+                self.take_in(mail);
+            }
+            self.timers();
+            self.drains.report(self.clock.now(), &self.watches);
+            self.watches.flush();
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        self.liveness.next().map_or(LOOK_AT_LEAST_EVERY, |next| self.clock.now().until(next))
+    }
+
+    fn look_at_clock(&mut self) {
+        if let Some(stall) = self.clock.look(self.started.elapsed()) {
+            warn!(millis = stall.as_millis(), "the node stood still; every deadline moves by as much");
+        }
+    }
+
+    fn take_in(&mut self, mail: DirectorMail) {
+        match mail {
+            DirectorMail::Logged { first, at, submissions } => self.apply(first, at, submissions),
+            DirectorMail::NotLogged { submissions, refusal } => self.not_logged(submissions, &refusal),
+            DirectorMail::CopyState(writer) => self.copy_state(writer),
+            DirectorMail::Heard { session, attachment } => self.heard(session, attachment),
+            DirectorMail::StreamEnded { session, attachment } => self.stream_ended(session, attachment),
+            DirectorMail::Check { service, session, reply } => self.check(&service, session, reply),
+            DirectorMail::FollowDrain { instance, millis, progress } => {
+                self.follow_drain(instance, millis, Report::Call(progress));
+            }
+            DirectorMail::OpenWatchStream { stream, reply } => {
+                let _ = reply.send(self.watches.open(stream));
+            }
+            DirectorMail::Subscribe { stream, subscription } => {
+                let watch = subscription.watch;
+                let revision = self.directory.revision();
+                let state = |selector: &Selector| state_of(&self.directory, selector);
+                if let Err(message) = self.watches.subscribe(stream, subscription, revision, state) {
+                    let code = v1::refusal::Code::InvalidArgument.into();
+                    self.watches.refuse(stream, watch, v1::Refusal { code, message, ..Default::default() });
+                }
+            }
+            DirectorMail::RefuseWatch { stream, watch, refusal } => self.watches.refuse(stream, watch, refusal),
+            DirectorMail::Unsubscribe { stream, watch } => self.watches.unsubscribe(stream, watch),
+            DirectorMail::Acknowledge { stream, position } => self.watches.acknowledge(stream, position),
+            DirectorMail::Resync { stream } => {
+                let directory = &self.directory;
+                self.watches.resync(stream, directory.revision(), |selector| state_of(directory, selector));
+            }
+            DirectorMail::CloseWatchStream { stream } => self.watches.close(stream),
+            DirectorMail::Read(read) => read(&self.directory),
+            DirectorMail::Counts(reply) => {
+                let _ = reply.send(self.counts());
+            }
+            DirectorMail::Stop => self.stop(),
+            DirectorMail::Quit => {}
+        }
+    }
+
+    fn timers(&mut self) {
+        self.liveness.due(self.clock.now(), &mut self.due);
+        for due in std::mem::take(&mut self.due) {
+            match due {
+                Due::Ping { session, nonce } => self.ping(session, nonce),
+                Due::Suspect { session, attachment, reason } => {
+                    self.submit(Command::SuspectSession { session, attachment, reason });
+                }
+                Due::Expire { session, attachment } => self.submit(Command::ExpireSession { session, attachment }),
+                Due::FinishHandover { service, pending } => self.submit(Command::FinishHandover { service, pending }),
+            }
+        }
+        let now = Instant::now();
+        if now >= self.next_bookmark {
+            self.next_bookmark = now + self.settings.bookmark_interval;
+            self.watches.bookmark(self.directory.revision());
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            let _ = self.writer.try_send(WriterMail::Sweep);
+            self.snapshots.retain(|snapshot| !snapshot.is_finished());
+        }
+        if now >= self.next_retry {
+            self.next_retry = now + RETRY_INTERVAL;
+            let _ = self.writer.try_send(WriterMail::ProbeRoom);
+            for command in std::mem::take(&mut self.backlog) {
+                self.submit(command);
+            }
+        }
+    }
+
+    /// Sends a command of the director's own to the log, without waiting: what does not fit is tried again.
+    fn submit(&mut self, command: Command) {
+        if self.stopping {
+            return;
+        }
+        let submission = Submission::new(vec![command], Origin::Director);
+        if let Err(TrySendError::Full(WriterMail::Submission(submission))) =
+            self.writer.try_send(WriterMail::Submission(submission))
+        {
+            self.backlog.extend(submission.commands);
+        }
+    }
+
+    fn ping(&self, session: SessionId, nonce: u64) {
+        if let Some(link) = self.sessions.link(session) {
+            link.send(Response::Ping(v1::Ping { nonce }));
+        }
+    }
+
+    fn heard(&mut self, session: SessionId, attachment: Position) {
+        if self.liveness.heard(self.clock.now(), session, attachment) {
+            self.settle_askers(session, Checked::Alive);
+        }
+    }
+
+    fn stream_ended(&mut self, session: SessionId, attachment: Position) {
+        if self.stopping || !self.sessions.is_attached(session, attachment) {
+            return;
+        }
+        self.sessions.detach(session);
+        self.submit(Command::SuspectSession { session, attachment, reason: SuspectReason::StreamClosed });
+    }
+
+    fn follow_drain(&mut self, instance: InstanceId, millis: u32, report: Report) {
+        let Some(instance) = self.directory.instance(instance) else { return report.gone(instance) };
+        let deadline = self.clock.now().plus(Duration::from_millis(millis.into()));
+        self.drains.follow(&instance, deadline, report);
+    }
+
+    fn copy_state(&mut self, mut snapshot: SnapshotWriter) {
+        let items = self.directory.snapshot();
+        let writer = self.writer.clone();
+        let write = move || {
+            let written = items.iter().try_for_each(|item| snapshot.push(item)).and_then(|()| snapshot.finish());
+            let _ = writer.blocking_send(WriterMail::SnapshotDone(written));
+        };
+        match std::thread::Builder::new().name("snapshot".into()).spawn(write) {
+            Ok(thread) => self.snapshots.push(thread),
+            Err(error) => {
+                warn!(%error, "no thread for the snapshot");
+                let _ = self.writer.try_send(WriterMail::SnapshotDone(Err(SnapshotError::Superseded)));
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        for link in self.sessions.detach_all() {
+            link.end(v1::farewell::Reason::Shutdown, "the node stops; resume on it later");
+        }
+        self.watches.close_all();
+        self.drains.end();
+    }
+
+    fn counts(&self) -> Counts {
+        let counts = self.directory.counts();
+        let (watch_streams, watches, watch_resets) = self.watches.counts();
+        Counts {
+            position: self.directory.revision(),
+            sessions: counts.sessions,
+            sessions_connected: counts.connected,
+            services: counts.services,
+            instances: counts.instances,
+            watch_streams,
+            watches,
+            watch_resets,
+        }
+    }
+}
+
+/// The state of a selector as events: each service's visible instances, then its main.
+fn state_of(directory: &Directory, selector: &Selector) -> Vec<Event> {
+    directory.visible(selector).collect()
+}
