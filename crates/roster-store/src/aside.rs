@@ -33,8 +33,14 @@ pub(crate) fn copy_aside(
         sync_parent(disk, &target)?;
         Ok(copied)
     };
-    let copied = copy()?;
-    Ok((target, copied))
+    match copy() {
+        Ok(copied) => Ok((target, copied)),
+        Err(failure) => {
+            // Half a copy is of no use to anybody; if this fails too, it is history.
+            let _ = disk.remove(&target);
+            Err(failure)
+        }
+    }
 }
 
 /// Makes the name of a file durable.

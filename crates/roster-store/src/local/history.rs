@@ -41,6 +41,9 @@ impl<C: Codec> LocalLog<C> {
                 }
             }
         });
+        if swept.files.is_empty() {
+            return failed.map_or(Ok(swept), |failure| Err(SweepError::Io(failure)));
+        }
         for (_, dir) in self.directories.sides() {
             self.disk.sync_dir(dir).map_err(|source| SweepError::Io(IoFailure::new("sync", dir, source)))?;
         }

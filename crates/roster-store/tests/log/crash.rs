@@ -132,7 +132,7 @@ fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged_and_the_log_
         for outcome in outcomes(operation) {
             let disk = disk.reboot(outcome);
             let mut run = Run::start(&disk, &settings(), done)
-                .unwrap_or_else(|| panic!("opens after a power cut at operation {operation} with {outcome:?}"));
+                .unwrap_or_else(|| panic!("L4: opens after a power cut at operation {operation} with {outcome:?}"));
             run.append(1).unwrap();
             goes_on(&disk, run);
         }

@@ -200,7 +200,7 @@ fn an_old_manifest_put_back_is_refused_rather_than_losing_what_came_after() {
     drop(log);
     let disk = disk.reboot(Survival::Kept);
     disk.put(&manifest.0, &manifest.1);
-    assert!(matches!(start(&disk), Err(OpenError::Damaged { .. })));
+    assert!(matches!(start(&disk), Err(OpenError::Damaged { .. })), "L3");
     mend(&disk, RepairMode::Apply).unwrap();
     assert_eq!(start(&disk).unwrap(), 40);
 }
@@ -255,4 +255,61 @@ fn another_format_version_is_refused_and_not_taken_for_damage() {
     let refused = start(&disk).unwrap_err();
     assert!(matches!(refused, OpenError::Version { found: 9, readable: 1, .. }), "{refused}");
     assert!(mend(&disk, RepairMode::Apply).is_err(), "and a repair leaves it alone");
+}
+
+#[test]
+fn a_snapshot_with_a_frame_too_few_or_too_much_behind_its_end_is_refused() {
+    let disk = written();
+    let (path, bytes) = live_files(&disk, ".snapshot").pop().unwrap();
+    let trailer = (0..bytes.len()).rev().find(|&at| bytes[at..].starts_with(b"RFrm")).unwrap();
+    let without_items = [&bytes[..64], &bytes[trailer..]].concat();
+    let with_two_ends = [&bytes[..], &bytes[trailer..]].concat();
+    for changed in [without_items, with_two_ends] {
+        let disk = disk.reboot(Survival::Kept);
+        disk.put(&path, &changed);
+        let Err(OpenError::Damaged { damage, .. }) = start(&disk) else { panic!("L5: refused") };
+        assert_eq!(damage.file, path);
+    }
+}
+
+#[test]
+fn a_segment_cut_between_two_frames_is_missed_by_the_one_that_follows_even_if_that_is_empty() {
+    let disk = FaultyDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut log, _) = open(&shared, &settings()).unwrap();
+    for number in 1..=3 {
+        log.append(at(number), &[records([number])]).unwrap();
+    }
+    drop(log.begin_snapshot(at(4)).unwrap());
+    log.abandon_snapshot();
+    drop(log);
+    let segments = live_files(&disk, ".segment");
+    assert_eq!((segments.len(), segments[0].1.len()), (2, 64), "the empty one is in the switch directory");
+    let (path, bytes) = &segments[1];
+    let last_frame = (0..bytes.len()).rev().find(|&at| bytes[at..].starts_with(b"RFrm")).unwrap();
+    disk.put(path, &bytes[..last_frame]);
+    let Err(OpenError::Damaged { damage, .. }) = start(&disk) else { panic!("L8: refused") };
+    assert_eq!(damage.file, segments[0].0);
+}
+
+#[test]
+fn a_repair_without_history_goes_on_from_the_snapshot_in_force() {
+    let mut brief = settings();
+    brief.history = std::time::Duration::ZERO;
+    let disk = FaultyDisk::new(7);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut log, _) = open(&shared, &brief).unwrap();
+    for number in 1..=6 {
+        log.append(at(number), &[records([number])]).unwrap();
+        if number == 3 {
+            rebuild(&mut log, 3);
+        }
+    }
+    drop(log);
+    let (path, mut bytes) = live_files(&disk, ".segment").swap_remove(0);
+    bytes[90] ^= 1;
+    disk.put(&path, &bytes);
+    let lost = mend(&disk, RepairMode::Apply).unwrap().lost.unwrap();
+    assert_eq!((lost.first.get(), lost.last.get()), (4, 6));
+    assert_eq!(start(&disk).unwrap(), 3);
 }

@@ -92,7 +92,43 @@ fn in_a_batch_full_of_zeros_a_flipped_bit_is_damage_and_a_lost_sector_is_a_torn_
 }
 
 #[test]
-fn without_a_sync_for_each_batch_a_power_cut_leaves_a_prefix_or_a_refusal_and_never_wrong_data() {
+fn a_lost_sector_with_a_whole_batch_after_it_is_damage() {
+    let (disk, begin) = log_with_zeros();
+    let (mut log, memory) = start(&disk).unwrap();
+    assert_eq!(memory.commands.len(), 2);
+    log.append(at(3), &[records([3])]).unwrap();
+    drop(log);
+    let (path, mut bytes) = segment(&disk);
+    let sector = begin.next_multiple_of(512);
+    bytes[sector..sector + 512].fill(0);
+    disk.put(&path, &bytes);
+    let Err(OpenError::Damaged { damage, .. }) = start(&disk) else { panic!("refused") };
+    assert_eq!((damage.file, damage.offset), (path, begin as u64));
+}
+
+#[test]
+fn without_a_sync_for_each_batch_only_the_last_segment_can_lose_anything() {
+    let mut settings = settings();
+    settings.durability = Durability::Os;
+    settings.segment_max = 300;
+    let disk = FaultyDisk::new(5);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (mut log, _) = open(&shared, &settings).unwrap();
+    let mut before_the_last_segment = 0;
+    for number in 1..=20 {
+        let segments = log.status().segments;
+        log.append(at(number), &[records([number])]).unwrap();
+        if log.status().segments > segments {
+            before_the_last_segment = number - 1;
+        }
+    }
+    let (_, memory) = start(&disk.reboot(Survival::Lost)).unwrap();
+    assert_eq!(memory.whole(), before_the_last_segment);
+    assert!(before_the_last_segment > 0);
+}
+
+#[test]
+fn without_a_sync_for_each_batch_a_power_a_power_cut_leaves_a_prefix_or_a_refusal_and_never_wrong_data() {
     let mut settings = settings();
     settings.durability = Durability::Os;
     let disk = FaultyDisk::new(5);

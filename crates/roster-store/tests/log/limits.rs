@@ -145,12 +145,41 @@ fn a_rebuild_is_due_exactly_at_the_least_size_and_then_at_the_growth() {
     log.append(at(1), &[records(1..=20)]).unwrap();
     rebuild(&mut log, 2);
     let snapshot = log.status().snapshot_bytes;
+    let mut steps = Vec::new();
     while log.status().log_bytes < 2 * snapshot {
         assert!(!log.wants_snapshot(), "F19: not before the log is twice the snapshot");
         let next = log.next_position().get();
         log.append(at(3), &[records([next])]).unwrap();
+        steps.push(log.status().log_bytes);
     }
     assert!(log.wants_snapshot());
+
+    // A growth that one of those sizes meets exactly.
+    let exact = |bytes: &&u64| (**bytes as f64 / snapshot as f64) * snapshot as f64 == **bytes as f64;
+    let met = *steps.iter().rev().find(exact).unwrap();
+    settings.rebuild_growth = met as f64 / snapshot as f64;
+    let (_, mut log) = begin(&settings);
+    log.append(at(1), &[records(1..=20)]).unwrap();
+    rebuild(&mut log, 2);
+    while log.status().log_bytes < met {
+        assert!(!log.wants_snapshot());
+        let next = log.next_position().get();
+        log.append(at(3), &[records([next])]).unwrap();
+    }
+    assert_eq!((log.status().log_bytes, log.wants_snapshot()), (met, true), "F19: at the growth");
+}
+
+#[test]
+fn what_is_appended_during_a_rebuild_counts_towards_the_next() {
+    let (_, mut log) = begin(&settings());
+    log.append(at(1), &[records(1..=20)]).unwrap();
+    let before = log.status().log_bytes;
+    let mut writer = log.begin_snapshot(at(2)).unwrap();
+    log.append(at(3), &[records(21..=25)]).unwrap();
+    let during = log.status().log_bytes - before;
+    (1..=20).try_for_each(|number| writer.push(&item(number))).unwrap();
+    log.commit_snapshot(writer.finish().unwrap(), at(4)).unwrap();
+    assert_eq!(log.status().log_bytes, during);
 }
 
 #[test]
