@@ -150,7 +150,7 @@ impl Writer {
                 error!(%why, "the log failed; the node stops");
                 let refusal = roster_proto::convert::unavailable(format!("the node stops: {why}"));
                 self.tell(DirectorMail::NotLogged { submissions, refusal });
-                self.fatal.send_replace(Some(why));
+                self.fail(why);
             }
         }
     }
@@ -199,8 +199,14 @@ impl Writer {
             let _ = waiter.send(Err(why.clone()));
         }
         if let SnapshotError::Failed(_) | SnapshotError::Poisoned { .. } = error {
-            self.fatal.send_replace(Some(why));
+            self.fail(why);
         }
+    }
+
+    /// Nothing more can be logged: everybody is told, and the node ends.
+    fn fail(&self, why: String) {
+        self.tell(DirectorMail::Stop);
+        self.fatal.send_replace(Some(why));
     }
 
     fn sweep(&mut self) {

@@ -1,6 +1,6 @@
 //! Sessions over real sockets: opened, doubted, resumed, replaced, lost, said goodbye to.
 
-#![allow(clippy::unwrap_used, reason = "a file of tests")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a file of tests")]
 
 mod support;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roster_core::directory::{Command, Outcome, Refusal};
+use roster_core::directory::{Command, Notice, OfflineReason, Outcome, Refusal};
 use roster_core::{Position, ServiceName, SessionId, Timestamp, Token};
 use roster_proto::convert::{encode_instance, encode_notice, unavailable};
 use roster_proto::v1;
@@ -172,6 +172,12 @@ impl Director {
             ping_interval_ms: u32::try_from(self.settings.spans.ping_interval.as_millis()).unwrap_or(u32::MAX),
             instances: instances.iter().map(encode_instance).collect(),
         }));
+        // An operator may have drained it while nobody was there to be told.
+        for instance in instances.iter().filter(|instance| instance.draining) {
+            let reason = OfflineReason::Drained;
+            let notice = Notice::Offline { session, instance: instance.id, reason, deadline_millis: 0 };
+            link.send(Response::Notice(encode_notice(attachment, &notice)));
+        }
     }
 
     fn session_gone(&mut self, session: SessionId, reason: v1::farewell::Reason, message: &str) {

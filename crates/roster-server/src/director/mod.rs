@@ -3,9 +3,10 @@
 //! It applies what the writer has logged, answers those who asked, tells those who watch, and runs the
 //! timers. It never waits for anybody: what it sends goes into bounded boxes whose readers may be slow.
 //!
+//! The directory is moved into it: nobody else can read or change it, others send mail.
+//!
 //! # Always true
-//! * **N3, one owner**: nobody else reads or changes the directory; others send mail.
-//! * **N4, as logged**: a timer or a lost stream changes nothing by itself; it becomes a command.
+//! * **N3, as logged**: a timer or a lost stream changes nothing by itself; it becomes a command.
 
 mod apply;
 mod probes;

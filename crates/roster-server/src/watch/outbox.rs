@@ -1,9 +1,9 @@
 //! What one watch stream has not read yet: bounded, and emptied when the bound is reached.
 //!
 //! # Always true
-//! * **W1, bounded**: an outbox never holds more than its bounds of groups and bytes; beyond them it is
+//! * **O1, bounded**: an outbox never holds more than its bounds of groups and bytes; beyond them it is
 //!   emptied, and the stream gets the whole state again when it reads on.
-//! * **W2, nobody waits**: putting something in never blocks.
+//! * **O2, nobody waits**: putting something in never blocks.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -205,7 +205,7 @@ mod tests {
         assert!(!outbox.put(group(1)));
         assert!(!outbox.put(group(1)));
         assert!(!outbox.put(group(1)));
-        assert!(outbox.put(group(1)), "W1: the fourth is one too many");
+        assert!(outbox.put(group(1)), "O1: the fourth is one too many");
         assert!(!outbox.put(group(1)));
         assert!(matches!(outbox.take(0), Taken::Overflowed));
         outbox.reopen();
@@ -218,14 +218,14 @@ mod tests {
     fn bytes_count_as_well_as_groups() {
         let outbox = Outbox::new(1_000, 100);
         assert!(!outbox.put(group(100)));
-        assert!(outbox.put(group(1)), "W1");
+        assert!(outbox.put(group(1)), "O1");
     }
 
     #[test]
     fn a_closed_outbox_says_so_and_never_blocks_the_director() {
         let outbox = Outbox::new(1, 1);
         outbox.close();
-        assert!(!outbox.put(group(10)), "W2");
+        assert!(!outbox.put(group(10)), "O2");
         assert!(matches!(outbox.take(0), Taken::Closed));
     }
 }

@@ -1,6 +1,7 @@
 //! A node on a free port with a directory of its own, and bare gRPC streams to it.
 
 #![allow(clippy::unwrap_used, reason = "a file of tests")]
+#![allow(unreachable_pub, clippy::wildcard_enum_match_arm, reason = "shared by tests, which panic at what is left")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::time::Duration;
@@ -90,7 +91,7 @@ impl Session {
         let operation = v1::Operation { request_id, operation: Some(operation) };
         self.send(Request::Operations(v1::Operations { operations: vec![operation] })).await;
         loop {
-            if let Some(Response::Results(results)) = self.next().await {
+            if let Response::Results(results) = self.next().await.expect("the stream goes on") {
                 let result = results.results.into_iter().find(|result| result.request_id == request_id);
                 if let Some(outcome) = result.and_then(|result| result.outcome) {
                     return outcome;
