@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::bench::Bench;
 use crate::commands::check::Check;
 use crate::commands::completions::Completions;
 use crate::commands::cutover::SetCutover;
@@ -31,14 +32,13 @@ pub(crate) struct Arguments {
 /// What every subcommand takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Everywhere {
-    /// Where the node is; several, separated by commas, are tried in turn
+    /// Where the node is; several, separated by commas, are tried in turn [default: http://127.0.0.1:7400]
     #[arg(
         long,
         global = true,
         env = "ROSTER_SERVER",
         value_name = "URL",
         value_delimiter = ',',
-        default_value = "http://127.0.0.1:7400",
         help_heading = "Everywhere"
     )]
     pub(crate) server: Vec<String>,
@@ -55,6 +55,13 @@ pub(crate) struct Everywhere {
         help_heading = "Everywhere"
     )]
     pub(crate) output: Format,
+}
+
+impl Everywhere {
+    /// Where to look for a node: where the caller said, else where one is by default.
+    pub(crate) fn nodes(&self) -> Vec<String> {
+        if self.server.is_empty() { vec!["http://127.0.0.1:7400".to_owned()] } else { self.server.clone() }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +88,8 @@ pub(crate) enum Command {
     Rebuild(Rebuild),
     /// Verifies, inspects or repairs a log on this machine; the node must not be running
     Log(Log),
+    /// Measures how fast a node is
+    Bench(Bench),
     /// Shows what Roster does
     Demo(Demo),
     /// Prints the completion script of a shell

@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 
-use super::{check, completions, cutover, demo, drain, get, log, rebuild, register, serve, services, status, watch};
+use super::{
+    bench, check, completions, cutover, demo, drain, get, log, rebuild, register, serve, services, status, watch,
+};
 use crate::arguments::{Arguments, Command};
 use crate::exit::Exit;
 use crate::render::Screen;
@@ -12,11 +14,13 @@ use crate::render::Screen;
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let Arguments { everywhere, command } = arguments;
     let screen = Screen::new(everywhere.output);
-    let nodes = everywhere.server.as_slice();
+    let (given, nodes) = (everywhere.server.as_slice(), everywhere.nodes());
+    let nodes = nodes.as_slice();
     match command {
         // A node has work for every core; a question to one has not.
         Command::Serve(serve) => serve::run(&serve),
         Command::Log(log) => log::run(&log, screen),
+        Command::Bench(bench) => bench::run(bench, given, screen),
         Command::Demo(demo) => demo::run(&demo),
         Command::Completions(completions) => completions::run(&completions),
         Command::Register(register) => on_one_thread(register::run(*register, nodes)),

@@ -1,0 +1,90 @@
+//! Which workload, against which node.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use super::crash::{self, CrashLoad};
+use super::fanout::{self, FanoutLoad};
+use super::node::{BenchNode, OwnNode};
+use super::register::{self, RegisterLoad};
+use crate::commands::serve::{self, Serve};
+use crate::commands::words;
+use crate::exit::{Ending, Exit};
+use crate::render::{Measured, Screen};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    load: Load,
+}
+
+/// Which node is measured, and for how long at most.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Where the node of its own keeps its data [default: a new folder in the place for temporary files]
+    #[arg(long, global = true, value_name = "DIR")]
+    own_data_dir: Option<PathBuf>,
+    /// A setting of the node of its own; several allowed
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// It is given up after so long
+    #[arg(long, global = true, value_name = "SPAN", default_value = "10min", value_parser = words::span)]
+    within: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+enum Load {
+    /// Registers many instances at once
+    Register(RegisterLoad),
+    /// Changes instances that many watch
+    Fanout(FanoutLoad),
+    /// Kills registered processes
+    Crash(CrashLoad),
+    /// A node that ends with whoever started it
+    #[command(hide = true, after_help = "Examples:\n  roster bench node --listen 127.0.0.1:0")]
+    Node(Box<Serve>),
+}
+
+/// `given` is what the caller named with --server; without it, a node of its own is started.
+pub(crate) fn run(bench: Bench, given: &[String], screen: Screen) -> anyhow::Result<Exit> {
+    let Bench { place, load } = bench;
+    if let Load::Node(serve) = &load {
+        // Whatever way the benchmark ends, nothing of it stays behind.
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .context("ask to end with the benchmark")?;
+        return serve::run(serve);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let measured = runtime.block_on(async {
+        let node = match given {
+            [] => BenchNode::Own(Box::new(OwnNode::start(place.own_data_dir.as_deref(), &place.settings).await?)),
+            [url] => BenchNode::Given(url.clone()),
+            [..] => return Err(Ending::error(Exit::Usage, "one node is measured at a time; name one --server")),
+        };
+        let measuring = measure(load, &node);
+        let given_up = || Ending::error(Exit::Failure, format!("not done within {:?}; see --within", place.within));
+        tokio::time::timeout(place.within, measuring).await.map_err(|_| given_up())?
+    })?;
+    screen.show(&measured)?;
+    Ok(Exit::Success)
+}
+
+async fn measure(load: Load, node: &BenchNode) -> anyhow::Result<Measured> {
+    match load {
+        Load::Register(load) => register::run(&load, node).await,
+        Load::Fanout(load) => fanout::run(&load, node).await,
+        Load::Crash(load) => crash::run(&load, node).await,
+        Load::Node(_) => Err(Ending::error(Exit::Usage, "a node measures nothing")),
+    }
+}
+
+/// This program, to be started once more.
+pub(super) fn own_program() -> anyhow::Result<OsString> {
+    Ok(std::env::current_exe().context("find this program")?.into_os_string())
+}

@@ -1,0 +1,96 @@
+//! The node that is measured: one that runs already, or one of the benchmark's own.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use roster_client::Client;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tonic::transport::{Channel, Endpoint};
+
+use super::arguments::own_program;
+use crate::commands::node;
+
+/// How long a node may take until it serves, and a connection until it stands.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Deliveries to many watches of one connection must not wait for window updates.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// The node that is measured.
+#[derive(Debug)]
+pub(super) enum BenchNode {
+    /// Runs already, at this address.
+    Given(String),
+    Own(Box<OwnNode>),
+}
+
+impl BenchNode {
+    pub(super) fn url(&self) -> &str {
+        match self {
+            Self::Given(url) => url,
+            Self::Own(own) => &own.url,
+        }
+    }
+
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        node::client(&[self.url().to_owned()])
+    }
+
+    /// A connection of its own.
+    ///
+    /// # Errors
+    /// When the address is not one, or the node cannot be reached.
+    pub(super) async fn connect(&self) -> anyhow::Result<Channel> {
+        let endpoint = Endpoint::from_shared(self.url().to_owned())
+            .with_context(|| format!("{} is no address of a node", self.url()))?
+            .connect_timeout(PATIENCE)
+            .tcp_nodelay(true)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES);
+        endpoint.connect().await.with_context(|| format!("connect to {}", self.url()))
+    }
+}
+
+/// Killed when it is dropped, and its folder removed.
+#[derive(Debug)]
+pub(super) struct OwnNode {
+    url: String,
+    _process: Child,
+    /// Kept open: a node whose standard output is gone could not say good-bye.
+    _stdout: BufReader<ChildStdout>,
+    _folder: TempDir,
+}
+
+impl OwnNode {
+    /// Starts a node on a free port, in a new folder below `place`.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not serve in time.
+    pub(super) async fn start(place: Option<&Path>, settings: &[String]) -> anyhow::Result<Self> {
+        let folder = match place {
+            Some(place) => TempDir::with_prefix_in("roster-bench-", place),
+            None => TempDir::with_prefix("roster-bench-"),
+        };
+        let folder = folder.context("make a folder for the node")?;
+        let mut command = Command::new(own_program()?);
+        command.args(["bench", "node", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"]);
+        command.arg(folder.path());
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().context("start a node")?;
+        let Some(stdout) = process.stdout.take() else { bail!("a node without an output") };
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        let reading = tokio::time::timeout(PATIENCE, stdout.read_line(&mut line)).await;
+        reading.context("the node did not say where it serves")?.context("hear the node")?;
+        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let Some(url) = url else { bail!("the node did not start; what it said stands above") };
+        let url = url.trim_end_matches(':').to_owned();
+        Ok(Self { url, _process: process, _stdout: stdout, _folder: folder })
+    }
+}
