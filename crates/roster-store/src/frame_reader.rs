@@ -2,7 +2,7 @@
 //!
 //! # Torn or damaged
 //! A write that a crash cut short leaves a frame that ends early, or one in which sectors that were never
-//! written are zeros. Both are seen without the sums: by the length of the file, and by **L2**. Such a
+//! written are zeros. Both are seen without the sums: by the length of the file, and by L2. Such a
 //! frame is *torn*, provided that no frame follows it, and was never acknowledged. A frame that is all
 //! there, with no empty sector, and yet has a wrong sum was written whole and changed later: it is
 //! *damaged*, wherever it stands, and may have been acknowledged. One flipped bit makes no torn frame of a
