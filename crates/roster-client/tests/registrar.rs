@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use roster_client::testing::FakeNode;
 use roster_client::{
-    Announcement, Change, Client, Connection, Error, Handle, Kind, OfflineReason, Refusal, Registrar, RemovedCause,
-    Selector, ServiceName, SessionId, State, Watch, WatchEvent,
+    Announcement, BackOff, Change, Client, Connection, Error, Handle, Kind, OfflineReason, Refusal, Registrar,
+    RemovedCause, Selector, ServiceName, SessionId, State, Watch, WatchEvent,
 };
 
 /// Of the stopped clock: it costs nothing, and nothing that goes well takes that long.
@@ -295,6 +295,26 @@ async fn what_is_not_valid_is_refused_without_asking() {
     let state = within(handle.settled()).await;
     assert!(matches!(&state, State::Refused(refusal) if refusal.message.contains("weight")), "{state:?}");
     assert_eq!(node.registrations_asked(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r5_a_singleton_that_was_taken_over_unheard_is_not_taken_back() {
+    let node = FakeNode::in_memory();
+    let slow = BackOff { min: Duration::from_secs(5), max: Duration::from_secs(5) };
+    let one = node.client_builder().name("one").back_off(slow).build().unwrap();
+    let one = one.registrar().grace(Duration::from_secs(60)).start();
+    let old = one.register(orders(1).kind(Kind::Singleton));
+    within(old.settled()).await;
+    node.stop();
+    away(&one).await;
+    node.resume();
+    let two = client(&node).registrar().start();
+    let new = two.register(orders(2).kind(Kind::Singleton));
+    assert!(is_active(&within(new.settled()).await));
+    assert_eq!(node.sessions_connected(), 1, "the former holder was not there to be told");
+    let (reason, _) = within(old.offline()).await.expect("it is told when it is back");
+    assert_eq!(reason, OfflineReason::Superseded);
+    assert!(is_active(&new.state()), "{:?}", new.state());
 }
 
 #[tokio::test(start_paused = true)]

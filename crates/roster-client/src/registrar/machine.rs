@@ -21,7 +21,7 @@ use roster_proto::v1::refusal::Code;
 use roster_proto::v1::session_request::Request;
 use roster_proto::v1::session_response::Response;
 
-use super::book::{Book, Verdict};
+use super::book::{Book, Tenure, Verdict};
 use super::state::Connection;
 use crate::moment::Moment;
 use crate::reconnect::{Attempt, BackOff, Reconnect};
@@ -249,7 +249,8 @@ impl Machine {
         self.away_since = None;
         let endpoint = self.settings.endpoints[self.reconnect.endpoint()].clone();
         self.connection = Some(Connection::Connected { session, endpoint });
-        self.book.handle_welcome(moment.now, &welcome.instances);
+        let tenure = if welcome.resumed { Tenure::Resumed } else { Tenure::New };
+        self.book.handle_welcome(moment.now, tenure, &welcome.instances);
         if self.leaving.is_some() {
             self.messages.push_back(Request::Goodbye(v1::Goodbye {}));
         }

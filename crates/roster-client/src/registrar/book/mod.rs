@@ -9,6 +9,8 @@
 //!   session owns and nobody wants is deregistered.
 //! * **R3, told to leave is not asked again**: after `Offline` only an update registers it anew.
 //! * **R4, one entry a place**: who announces a place again takes it over from the older handle.
+//! * **R5, taken is not taken back**: a singleton that a resumed session had and has no more counts as
+//!   told to leave. The notice was lost with the stream, and to ask again would depose its successor.
 
 mod answers;
 mod drains;
@@ -17,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use roster_core::InstanceId;
+use roster_core::directory::OfflineReason;
+use roster_core::{InstanceId, Kind};
 use roster_proto::convert::{invalid, parse_instance};
 use roster_proto::v1;
 use roster_proto::v1::operation::Operation as Ask;
@@ -41,6 +44,15 @@ const REFUSED: BackOff = BackOff { min: Duration::from_secs(1), max: Duration::f
 pub(super) enum Report {
     Standing(Key, Standing),
     Drain(Key, DrainStanding),
+}
+
+/// What a welcome is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tenure {
+    /// A session that owned nothing before.
+    New,
+    /// The session that was there before the stream was lost.
+    Resumed,
 }
 
 /// Whether the session can go on.
@@ -186,12 +198,27 @@ impl Book {
     }
 
     /// The session stands and owns these (R2).
-    pub(super) fn handle_welcome(&mut self, now: Instant, instances: &[v1::Instance]) {
+    pub(super) fn handle_welcome(&mut self, now: Instant, tenure: Tenure, instances: &[v1::Instance]) {
         self.owned.clear();
         self.queue.clear();
-        for entry in self.entries.values_mut() {
-            entry.instance = None;
+        let mut taken = Vec::new();
+        for (key, entry) in &mut self.entries {
+            let had = entry.instance.take();
             entry.queued = false;
+            let has_no_more = |had: InstanceId| instances.iter().all(|wire| wire.id != had.get());
+            // What is no singleton may be asked for again: where it was superseded, a rule refuses it.
+            if tenure == Tenure::Resumed
+                && entry.announcement.registration().kind == Kind::Singleton
+                && entry.offline.is_none()
+                && had.is_some_and(has_no_more)
+            {
+                entry.answered = entry.generation;
+                entry.offline = Some((OfflineReason::Superseded, now)); // R5
+                taken.push(*key);
+            }
+        }
+        for key in taken {
+            self.set_state(key, State::Offline { reason: OfflineReason::Superseded, deadline: now });
         }
         for wire in instances {
             let id = InstanceId::new(wire.id);
