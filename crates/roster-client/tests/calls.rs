@@ -1,5 +1,7 @@
 //! The calls that are asked and answered once.
 
+#![allow(clippy::unwrap_used, reason = "a file of tests")]
+
 use std::error::Error as _;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! A registrar against a node: what a service sees when connections and nodes come and go.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a file of tests")]
+
 use std::time::Duration;
 
 use roster_client::testing::FakeNode;
@@ -331,7 +333,7 @@ async fn a_singleton_is_handed_over() {
     let holds = until(&mut new, is_active).await;
     match (held, holds) {
         (State::Active { token: Some(before), .. }, State::Active { token: Some(after), .. }) => {
-            assert!(after > before)
+            assert!(after > before);
         }
         other => panic!("{other:?}"),
     }

@@ -1,5 +1,7 @@
 //! Watches against a node: what a consumer sees when connections, nodes and instances come and go.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a file of tests")]
+
 use std::time::Duration;
 
 use roster_client::testing::FakeNode;

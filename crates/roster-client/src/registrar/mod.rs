@@ -13,6 +13,8 @@ mod book;
 mod entry;
 mod handle;
 mod machine;
+#[cfg(test)]
+mod script;
 mod seats;
 mod start;
 mod state;
