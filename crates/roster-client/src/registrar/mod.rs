@@ -13,11 +13,11 @@ mod book;
 mod entry;
 mod handle;
 mod machine;
-#[cfg(test)]
-mod script;
 mod seats;
 mod start;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{Draining, Handle};
 pub use start::{Registrar, RegistrarBuilder};

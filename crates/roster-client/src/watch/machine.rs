@@ -5,8 +5,8 @@
 //! # Always true
 //! * **W1, no gap**: a watch resumes only from a position of the epoch it was taken in from, and only
 //!   when its state was whole; else it asks for everything, and the view finds the difference.
-//! * **W2, taken in before acknowledged**: a position is acknowledged when every watch of the stream
-//!   has its state whole and every group up to it is in the views.
+//! * **W2, taken in before acknowledged**: a position is acknowledged when every group up to it is in
+//!   the views, and not while a state is on its way that is not whole.
 //! * **W3, silence is loss**: no word for the set time, and the stream is opened anew.
 //! * **W4, no watch, no stream**.
 

@@ -13,6 +13,8 @@ mod queue;
 mod reader;
 mod seat;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use hub::Hubs;
 pub use live::LiveView;
