@@ -47,7 +47,8 @@ impl Directory {
                 let record = &self.tables.instances[&id];
                 if record.is_visible() {
                     turn.event(Event::Up(record.instance(id, Liveness::Up)));
-                    self.touch_risen(turn, record.service, record.registration.version);
+                    let ripe = self.risen(record.service, record.registration.version);
+                    turn.touch(record.service, ripe);
                 }
             }
         }

@@ -99,7 +99,9 @@ impl Directory {
         assert_eq!(pending, Vec::from_iter(service.pending), "D6: who waits for {name}");
         assert_eq!(holders + pending.len(), singletons, "D6: a singleton of {name} neither holds nor waits");
 
-        assert_eq!(service.main, tables.main_by_rank(number), "D7: the main of {name}");
+        let lead = tables.ranked(number).reduce(|lead, next| if next.0.leads(lead.0) { next } else { lead });
+        assert_eq!(service.lead, lead, "D7: who leads {name}");
+        assert_eq!(service.main, lead.map(|(_, id)| id), "D7: the main of {name}");
         let mut tally = Tally::default();
         for record in records().filter(|record| record.is_visible()) {
             *tally.of(tables.liveness(record.session)) += 1;

@@ -184,13 +184,13 @@ impl Directory {
         turn.touch(number, self.tables.ripe_version(number, service.floor, service.policy(), None));
     }
 
-    /// Has a service settled in which one version got more instances that are up.
-    pub(super) fn touch_risen(&self, turn: &mut Turn<'_>, number: ServiceNumber, version: u64) {
+    /// The version that got more instances that are up, if that makes it ripe to take over.
+    pub(super) fn risen(&self, number: ServiceNumber, version: u64) -> Option<u64> {
         let service = &self.tables.services[&number];
         let ripe = match service.policy() {
             Cutover::After(needed) => version > service.floor && self.tables.up_of(number, version) >= needed.get(),
             Cutover::SideBySide => false,
         };
-        turn.touch(number, ripe.then_some(version));
+        ripe.then_some(version)
     }
 }

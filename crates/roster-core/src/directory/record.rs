@@ -85,7 +85,16 @@ impl Rank {
         }
     }
 
-    pub(super) fn is_main(self) -> bool {
+    /// Whether the instance of this rank is the main rather than that of the other.
+    pub(super) fn leads(self, other: Self) -> bool {
+        match (self.is_main(), other.is_main()) {
+            (true, true) => self > other,
+            (false, false) => self < other,
+            (own, _) => own,
+        }
+    }
+
+    fn is_main(self) -> bool {
         self.0 >= Self::MAIN
     }
 }

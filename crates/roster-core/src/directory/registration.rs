@@ -24,7 +24,7 @@ enum Verdict {
     /// The session has registered this place already, in this version and kind.
     Known(InstanceId),
     /// A new instance, in place of the `occupant` if there is one.
-    Enters { occupant: Option<InstanceId>, entry: Entry },
+    Enters { service: Option<ServiceNumber>, occupant: Option<InstanceId>, entry: Entry },
 }
 
 /// How a new instance begins.
@@ -50,7 +50,10 @@ impl Directory {
         let claim = Claim { session, registration, handover, cutover };
         match self.judge(&claim)? {
             Verdict::Known(id) => Ok(self.repeat(turn, id, &claim)),
-            Verdict::Enters { occupant, entry } => Ok(self.enter(turn, occupant, entry, &claim)),
+            Verdict::Enters { service, occupant, entry } => {
+                let number = service.unwrap_or_else(|| self.tables.add_service(claim.registration.service.clone()));
+                Ok(self.enter(turn, number, occupant, entry, &claim))
+            }
         }
     }
 
@@ -88,8 +91,7 @@ impl Directory {
             if wanted.version < floor {
                 return Err(Refusal::VersionTooLow { floor });
             }
-            let other = self.others(number, floor, occupant).next();
-            if let Some(other) = other
+            if let Some(other) = self.other(number, service, floor, occupant)
                 && Family::of(other) != Family::of(wanted.kind)
             {
                 return Err(Refusal::KindConflict { existing: other });
@@ -104,11 +106,16 @@ impl Directory {
                 return Err(Refusal::AddressInUse { session: other });
             }
         }
-        self.check_room(claim, occupant)?;
-        Ok(Verdict::Enters { occupant, entry })
+        self.check_room(claim, number, occupant)?;
+        Ok(Verdict::Enters { service: number, occupant, entry })
     }
 
-    fn check_room(&self, claim: &Claim, occupant: Option<InstanceId>) -> Result<(), Refusal> {
+    fn check_room(
+        &self,
+        claim: &Claim,
+        service: Option<ServiceNumber>,
+        occupant: Option<InstanceId>,
+    ) -> Result<(), Refusal> {
         let own = occupant.is_some_and(|id| self.tables.instances[&id].session == claim.session);
         if !own && self.tables.sessions[&claim.session].instances >= INSTANCES_PER_SESSION_MAX {
             let max = INSTANCES_PER_SESSION_MAX as u64;
@@ -117,10 +124,7 @@ impl Directory {
         if occupant.is_none() && self.tables.instances.len() >= INSTANCES_MAX {
             return Err(Refusal::LimitExceeded { limit: "instances", max: INSTANCES_MAX as u64 });
         }
-        if !self.tables.names.contains_key(&claim.registration.service) {
-            self.check_room_for_service()?;
-        }
-        Ok(())
+        if service.is_none() { self.check_room_for_service() } else { Ok(()) }
     }
 
     fn entry(&self, number: ServiceNumber, occupant: Option<InstanceId>, claim: &Claim) -> Entry {
@@ -133,13 +137,12 @@ impl Directory {
         }
     }
 
-    /// The kinds of the instances from `floor` upwards but one, the first of each version first. They
-    /// are all of one family (D6), so that the first one speaks for all.
-    fn others(&self, number: ServiceNumber, floor: u64, but: Option<InstanceId>) -> impl Iterator<Item = Kind> {
-        self.tables
-            .at_or_above(number, floor)
-            .filter(move |&id| Some(id) != but)
-            .map(|id| self.tables.instances[&id].registration.kind)
+    /// The kind of some instance from `floor` upwards but one. They are all of one family (D6), so that
+    /// any speaks for all; while the floor stays, the one that leads does, and no index is asked.
+    fn other(&self, number: ServiceNumber, service: &Service, floor: u64, but: Option<InstanceId>) -> Option<Kind> {
+        let lead = service.lead.map(|(_, id)| id).filter(|&id| floor == service.floor && Some(id) != but);
+        let other = lead.or_else(|| self.tables.at_or_above(number, floor).find(|&id| Some(id) != but));
+        other.map(|id| self.tables.instances[&id].registration.kind)
     }
 
     /// The floor as the claim would leave it: with the policy that it brings, without the instance
@@ -206,11 +209,10 @@ impl Directory {
 
     fn outcome(&self, id: InstanceId) -> Outcome {
         let record = &self.tables.instances[&id];
-        match (record.seat, self.holder(record.service)) {
-            (Seat::Pending(_), Some(ahead)) => Outcome::Pending { instance: id, ahead },
-            (Seat::Listed | Seat::Holder(_), _) | (Seat::Pending(_), None) => {
-                Outcome::Active { instance: id, changed: record.changed, token: record.token() }
-            }
+        let ahead = if record.is_visible() { None } else { self.holder(record.service) };
+        match ahead {
+            Some(ahead) => Outcome::Pending { instance: id, ahead },
+            None => Outcome::Active { instance: id, changed: record.changed, token: record.token() },
         }
     }
 
@@ -223,13 +225,16 @@ impl Directory {
         }
     }
 
-    fn enter(&mut self, turn: &mut Turn<'_>, occupant: Option<InstanceId>, entry: Entry, claim: &Claim) -> Outcome {
+    fn enter(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: ServiceNumber,
+        occupant: Option<InstanceId>,
+        entry: Entry,
+        claim: &Claim,
+    ) -> Outcome {
         let id = InstanceId::new(turn.position.get());
         let wanted = &claim.registration;
-        let number = match self.tables.names.get(&wanted.service) {
-            Some(&number) => number,
-            None => self.tables.add_service(wanted.service.clone()),
-        };
         let gone = occupant.and_then(|old| self.vacate(turn, old, claim.session));
         // Who comes back as another kind makes a new claim to be the main, and takes no old place.
         let place = gone.as_ref().filter(|gone| gone.registration.kind == wanted.kind).map(|gone| gone.place);
@@ -272,8 +277,7 @@ impl Directory {
             });
         }
         self.bring_policy(turn, number, claim.cutover);
-        self.touch_risen(turn, number, wanted.version);
-        let ripe = turn.touched.remove(&number).flatten();
+        let ripe = turn.touched.remove(&number).flatten().max(self.risen(number, wanted.version));
         self.settle(turn, number, ripe);
         self.remind(turn, id);
         self.outcome(id)

@@ -170,10 +170,10 @@ impl Restoration {
         filled.map_err(|(instance, why)| RestoreError::Instance { instance, why })?;
         let numbers: Vec<_> = self.directory.tables.services.keys().copied().collect();
         for number in numbers {
-            let main = self.directory.tables.main_by_rank(number);
+            let main = self.directory.tables.services[&number].lead.map(|(_, id)| id);
             self.directory.tables.service_mut(number).main = main;
             let service = &self.directory.tables.services[&number];
-            let empty = self.directory.tables.is_empty(number);
+            let empty = self.directory.tables.services[&number].is_empty();
             let why = if empty && service.operator.is_none() {
                 "nothing keeps it"
             } else if empty && (service.floor != 0 || service.cutover != Cutover::default()) {

@@ -3,6 +3,7 @@
 use crate::words::{Cutover, InstanceId, Kind, Label, ServiceName};
 
 use super::Liveness;
+use super::record::Rank;
 
 /// Names a service inside the tables, so that no index repeats its name. Never stored, never shown,
 /// never an order of anything that is: a restored directory numbers its services anew.
@@ -21,6 +22,8 @@ pub(super) struct Service {
     pub(super) operator: Option<Box<(Cutover, Label)>>,
     /// The main that watchers were told last.
     pub(super) main: Option<InstanceId>,
+    /// The visible instance that ranks as the main; kept, for every command asks for it.
+    pub(super) lead: Option<(Rank, InstanceId)>,
     /// The singleton that waits.
     pub(super) pending: Option<InstanceId>,
     pub(super) tally: Tally,
@@ -34,9 +37,15 @@ impl Service {
             cutover: Cutover::default(),
             operator: None,
             main: None,
+            lead: None,
             pending: None,
             tally: Tally::default(),
         }
+    }
+
+    /// Whether no instance is left, neither visible nor waiting.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lead.is_none() && self.pending.is_none()
     }
 
     /// The policy in force.

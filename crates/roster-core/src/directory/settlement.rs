@@ -25,9 +25,9 @@ impl Directory {
 
     /// The singleton that holds the name of a service, if it is a service of singletons.
     pub(super) fn holder(&self, number: ServiceNumber) -> Option<InstanceId> {
-        let (_, first) = self.tables.ranked(number).next()?;
-        match self.tables.instances[&first].seat {
-            Seat::Holder(_) => Some(first),
+        let (_, lead) = self.tables.services[&number].lead?;
+        match self.tables.instances[&lead].seat {
+            Seat::Holder(_) => Some(lead),
             Seat::Listed | Seat::Pending(_) => None,
         }
     }
@@ -51,9 +51,8 @@ impl Directory {
             self.take_over(turn, number, version);
         }
         self.tell_main(turn, number);
-        let empty = self.tables.is_empty(number);
         let service = self.tables.service_mut(number);
-        if empty {
+        if service.is_empty() {
             // A service that only an operator keeps begins anew: what registrations brought left with them.
             service.floor = 0;
             service.cutover = Cutover::default();
@@ -69,7 +68,7 @@ impl Directory {
     /// is ripe to take over.
     fn promote_orphan(&mut self, turn: &mut Turn<'_>, number: ServiceNumber) -> Option<u64> {
         let service = &self.tables.services[&number];
-        let id = service.pending.filter(|_| self.tables.ranked(number).next().is_none())?;
+        let id = service.pending.filter(|_| service.lead.is_none())?;
         let (floor, policy) = (service.floor, service.policy());
         self.tables.service_mut(number).pending = None;
         let token = Token::new(turn.position.get());
@@ -99,8 +98,8 @@ impl Directory {
 
     /// Tells watchers of another main, or of none.
     fn tell_main(&mut self, turn: &mut Turn<'_>, number: ServiceNumber) {
-        let main = self.tables.main_by_rank(number);
         let service = self.tables.service_mut(number);
+        let main = service.lead.map(|(_, id)| id);
         if service.main != main {
             service.main = main;
             let service = service.name.clone();

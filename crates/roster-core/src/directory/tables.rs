@@ -78,18 +78,15 @@ impl Tables {
         self.versions.range(first..(number, version, InstanceId::new(0))).map(|&(_, _, id)| id)
     }
 
-    pub(super) fn is_empty(&self, number: ServiceNumber) -> bool {
-        self.at_or_above(number, 0).next().is_none()
-    }
-
     pub(super) fn up_of(&self, number: ServiceNumber, version: u64) -> u32 {
         self.up.get(&(number, version)).copied().unwrap_or(0)
     }
 
-    /// The main by the order of places.
-    pub(super) fn main_by_rank(&self, number: ServiceNumber) -> Option<InstanceId> {
-        let (rank, last) = self.ranked(number).next_back()?;
-        if rank.is_main() { Some(last) } else { self.ranked(number).next().map(|(_, first)| first) }
+    /// The visible instance that leads by its rank: the last or the first one.
+    pub(super) fn lead_by_rank(&self, number: ServiceNumber) -> Option<(Rank, InstanceId)> {
+        let mut ranked = self.ranked(number);
+        let last = ranked.next_back()?;
+        Some(ranked.next().filter(|first| first.0.leads(last.0)).unwrap_or(last))
     }
 
     pub(super) fn add_service(&mut self, name: ServiceName) -> ServiceNumber {
@@ -101,8 +98,8 @@ impl Tables {
     }
 
     pub(super) fn drop_service(&mut self, number: ServiceNumber) {
-        debug_assert!(self.is_empty(number), "D2: a service is dropped with its instances");
         if let Some(service) = self.services.remove(&number) {
+            debug_assert!(service.is_empty(), "D2: a service is dropped with its instances");
             self.names.remove(&service.name);
         }
     }
@@ -253,6 +250,7 @@ impl Tables {
             }
             if record.is_visible() {
                 ranks.push(((record.service, record.rank()), *id));
+                self.lead_with(*id, record);
                 self.count_in(record);
             } else {
                 self.service_mut(record.service).pending = Some(*id);
@@ -282,7 +280,15 @@ impl Tables {
     /// Lets a record enter what watchers see. The caller stores it.
     pub(super) fn show(&mut self, id: InstanceId, record: &Record) {
         self.ranks.insert((record.service, record.rank()), id);
+        self.lead_with(id, record);
         self.count_in(record);
+    }
+
+    fn lead_with(&mut self, id: InstanceId, record: &Record) {
+        let (rank, service) = (record.rank(), self.service_mut(record.service));
+        if service.lead.is_none_or(|(lead, _)| rank.leads(lead)) {
+            service.lead = Some((rank, id));
+        }
     }
 
     fn count_in(&mut self, record: &Record) {
@@ -300,7 +306,11 @@ impl Tables {
         let service = self.service_mut(record.service);
         *service.tally.of(liveness) -= 1;
         service.tally.draining -= u32::from(record.draining);
+        let led = service.lead.is_some_and(|(lead, _)| lead == record.rank());
         self.ranks.remove(&(record.service, record.rank()));
+        if led {
+            self.service_mut(record.service).lead = self.lead_by_rank(record.service);
+        }
         if counts_as_up(liveness) {
             count_down(&mut self.up, (record.service, record.registration.version));
         }
