@@ -59,6 +59,17 @@ impl Screen {
             Format::Json => write(&format!("{}\n", serde_json::to_string(shown)?)),
         }
     }
+
+    /// Goes by while an answer is in the making: only for people.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn show_in_passing(self, line: impl FnOnce(Paint) -> String) -> io::Result<()> {
+        match self.format {
+            Format::Table => write(&line(self.paint)),
+            Format::Json | Format::Text => Ok(()),
+        }
+    }
 }
 
 /// In one piece and at once: a stream that is read by a program must not wait in a buffer.
