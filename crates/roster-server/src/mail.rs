@@ -41,11 +41,18 @@ pub(crate) enum Origin {
     /// The director itself.
     Director,
     /// A stream that opens or resumes a session.
-    Attach { link: SessionLink, reply: oneshot::Sender<Result<(SessionId, Position), v1::Refusal>> },
+    Attach { link: SessionLink, reply: oneshot::Sender<Result<Attached, v1::Refusal>> },
     /// Operations of a session; one request a command. The permit is given back when all are answered.
-    Session { link: SessionLink, requests: Vec<Request>, permit: Option<OwnedSemaphorePermit> },
+    Session { stream: Attached, link: SessionLink, requests: Vec<Request>, permit: Option<OwnedSemaphorePermit> },
     /// A unary call of one command.
     Unary { reply: oneshot::Sender<Result<(Position, Outcome), v1::Refusal>> },
+}
+
+/// One stream of a session: the session, and the position at which the stream opened or resumed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attached {
+    pub(crate) session: SessionId,
+    pub(crate) attachment: Position,
 }
 
 /// One operation of a session.
@@ -88,15 +95,9 @@ pub(crate) enum DirectorMail {
     /// Copy the state as it is now and write it.
     CopyState(SnapshotWriter),
     /// Something came over a session's stream.
-    Heard {
-        session: SessionId,
-        attachment: Position,
-    },
+    Heard(Attached),
     /// A session's stream ended without a goodbye.
-    StreamEnded {
-        session: SessionId,
-        attachment: Position,
-    },
+    StreamEnded(Attached),
     /// Somebody cannot reach an instance of this session.
     Check {
         service: ServiceName,

@@ -7,7 +7,7 @@ use roster_core::{Position, SessionId};
 use roster_proto::v1;
 use tokio::sync::oneshot;
 
-use crate::mail::Request;
+use crate::mail::{Attached, Request};
 use crate::session_link::SessionLink;
 
 /// Askers that may wait for one session.
@@ -21,6 +21,7 @@ pub(crate) enum Asker {
     Register {
         command: Command,
         request: Request,
+        stream: Attached,
         link: SessionLink,
     },
 }

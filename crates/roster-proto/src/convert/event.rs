@@ -40,6 +40,12 @@ pub fn encode_event(event: &Event) -> v1::Event {
     v1::Event { event: Some(wire) }
 }
 
+/// The wire form of the changes of one command.
+#[must_use]
+pub fn encode_events<'a>(position: Position, events: impl IntoIterator<Item = &'a Event>) -> v1::EventGroup {
+    v1::EventGroup { position: position.get(), events: events.into_iter().map(encode_event).collect() }
+}
+
 /// The wire form of a group.
 #[must_use]
 pub fn encode_group(group: &Group) -> v1::EventGroup {

@@ -8,7 +8,7 @@ mod facts;
 mod instance;
 mod refusal;
 
-pub use event::{encode_event, encode_group, encode_notice, parse_event, parse_group};
+pub use event::{encode_event, encode_events, encode_group, encode_notice, parse_event, parse_group};
 pub use facts::{encode_cutover, encode_registration, parse_cutover, parse_grace, parse_handover, parse_register};
 pub use instance::{encode_instance, parse_instance};
 pub use refusal::{Advice, invalid, status_of, unavailable};

@@ -13,7 +13,7 @@ use tracing::info;
 use super::Director;
 use crate::drains::Report;
 use crate::liveness::Probe;
-use crate::mail::{Origin, Request, Submission};
+use crate::mail::{Attached, Origin, Request, Submission};
 use crate::session_link::SessionLink;
 use crate::sessions::Asker;
 
@@ -22,10 +22,11 @@ impl Director {
         let mut position = first;
         for Submission { commands, origin, .. } in submissions {
             match origin {
-                Origin::Session { link, requests, permit } => {
+                Origin::Session { stream, link, requests, permit } => {
+                    self.heard(stream);
                     let mut results = Vec::with_capacity(requests.len());
                     for (command, request) in commands.into_iter().zip(requests) {
-                        results.extend(self.apply_operation(position, at, command, request, &link));
+                        results.extend(self.apply_operation(position, at, command, request, stream, &link));
                         position = position.next();
                     }
                     if !results.is_empty() {
@@ -116,6 +117,7 @@ impl Director {
         at: Timestamp,
         command: Command,
         request: Request,
+        stream: Attached,
         link: &SessionLink,
     ) -> Option<v1::Result> {
         let again = if let Command::Register { .. } = &command { Some(command.clone()) } else { None };
@@ -124,7 +126,7 @@ impl Director {
         if let (Outcome::Refused(Refusal::AddressInUse { session }), Some(command)) = (&outcome, again) {
             let holder = *session;
             if self.probe(holder) == Probe::Asked {
-                let asker = Asker::Register { command, request, link: link.clone() };
+                let asker = Asker::Register { command, request, stream, link: link.clone() };
                 if self.sessions.park(holder, asker) {
                     return None;
                 }
@@ -142,7 +144,7 @@ impl Director {
         at: Timestamp,
         command: Command,
         link: &SessionLink,
-    ) -> Result<(SessionId, Position), v1::Refusal> {
+    ) -> Result<Attached, v1::Refusal> {
         let (session, resumed) = match self.apply_one(position, at, command) {
             Outcome::Opened { session } => (session, false),
             Outcome::Resumed { session } => (session, true),
@@ -152,7 +154,7 @@ impl Director {
             }
         };
         self.attach(session, position, link, resumed);
-        Ok((session, position))
+        Ok(Attached { session, attachment: position })
     }
 
     fn attach(&mut self, session: SessionId, attachment: Position, link: &SessionLink, resumed: bool) {
@@ -213,7 +215,7 @@ impl Director {
         for Submission { commands, origin, .. } in submissions {
             match origin {
                 Origin::Director => self.backlog.extend(commands),
-                Origin::Session { link, requests, permit } => {
+                Origin::Session { link, requests, permit, .. } => {
                     let results = requests.iter().map(|request| refused(request.id, refusal.clone())).collect();
                     link.send(Response::Results(v1::Results { results }));
                     drop(permit);

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use roster_core::directory::{Command, Directory, Effects, Event, SuspectReason};
-use roster_core::{InstanceId, Position, Selector, SessionId};
+use roster_core::{InstanceId, Selector, SessionId};
 use roster_proto::v1;
 use roster_proto::v1::check_response::Outcome as Checked;
 use roster_proto::v1::session_response::Response;
@@ -29,7 +29,7 @@ use tracing::warn;
 use crate::awake::{AwakeClock, LOOK_AT_LEAST_EVERY};
 use crate::drains::{Drains, Report};
 use crate::liveness::{Due, Liveness, Spans};
-use crate::mail::{Counts, DirectorMail, Origin, Submission, WriterMail};
+use crate::mail::{Attached, Counts, DirectorMail, Origin, Submission, WriterMail};
 use crate::sessions::Sessions;
 use crate::watch::{WatchHub, WatchSettings};
 
@@ -142,8 +142,8 @@ impl Director {
             DirectorMail::Logged { first, at, submissions } => self.apply(first, at, submissions),
             DirectorMail::NotLogged { submissions, refusal } => self.not_logged(submissions, &refusal),
             DirectorMail::CopyState(writer) => self.copy_state(writer),
-            DirectorMail::Heard { session, attachment } => self.heard(session, attachment),
-            DirectorMail::StreamEnded { session, attachment } => self.stream_ended(session, attachment),
+            DirectorMail::Heard(stream) => self.heard(stream),
+            DirectorMail::StreamEnded(stream) => self.stream_ended(stream),
             DirectorMail::Check { service, session, reply } => self.check(&service, session, reply),
             DirectorMail::FollowDrain { instance, millis, progress } => {
                 self.follow_drain(instance, millis, Report::Call(progress));
@@ -227,13 +227,13 @@ impl Director {
         }
     }
 
-    fn heard(&mut self, session: SessionId, attachment: Position) {
+    fn heard(&mut self, Attached { session, attachment }: Attached) {
         if self.liveness.heard(self.clock.now(), session, attachment) {
             self.settle_askers(session, Checked::Alive);
         }
     }
 
-    fn stream_ended(&mut self, session: SessionId, attachment: Position) {
+    fn stream_ended(&mut self, Attached { session, attachment }: Attached) {
         if self.stopping || !self.sessions.is_attached(session, attachment) {
             return;
         }

@@ -58,8 +58,8 @@ impl Director {
                     let refusal = Refusal::AddressInUse { session };
                     link.send(Response::Results(v1::Results { results: vec![refused(request.id, refusal.into())] }));
                 }
-                Asker::Register { command, request, link } => {
-                    let origin = Origin::Session { link: link.clone(), requests: vec![request], permit: None };
+                Asker::Register { command, request, stream, link } => {
+                    let origin = Origin::Session { stream, link: link.clone(), requests: vec![request], permit: None };
                     if self.writer.try_send(WriterMail::Submission(Submission::new(vec![command], origin))).is_err() {
                         let refusal = unavailable("the node is overloaded; try again");
                         link.send(Response::Results(v1::Results { results: vec![refused(request.id, refusal)] }));

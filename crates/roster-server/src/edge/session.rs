@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roster_core::directory::{Caller, Command};
-use roster_core::{InstanceId, Label, Position, SecretHash, SessionId};
+use roster_core::{InstanceId, Label, SecretHash, SessionId};
 use roster_proto::convert::{invalid, parse_grace, parse_register};
 use roster_proto::v1;
 use roster_proto::v1::farewell::Reason;
@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{Desk, Place, too_many};
-use crate::mail::{DirectorMail, Origin, Request, Submission, WriterMail};
+use crate::mail::{Attached, DirectorMail, Origin, Request, Submission, WriterMail};
 use crate::session_link::SessionLink;
 
 /// A stream that says nothing for so long after it was opened is closed.
@@ -61,18 +61,18 @@ impl SessionStream {
             Err(_) => return self.protocol_error("no `hello` came in time"),
             Ok(Ok(None) | Err(_)) => return,
         };
-        let (session, attachment) = match self.attach(hello).await {
+        let stream = match self.attach(hello).await {
             Ok(attached) => attached,
             Err(refusal) => return self.refuse(&refusal),
         };
-        let goodbye = self.converse(session, attachment).await;
+        let goodbye = self.converse(stream).await;
         if !goodbye {
-            let _ = self.desk.director.send(DirectorMail::StreamEnded { session, attachment }).await;
+            let _ = self.desk.director.send(DirectorMail::StreamEnded(stream)).await;
         }
     }
 
     /// Opens or resumes the session through the log. The director sends the welcome.
-    async fn attach(&mut self, hello: v1::Hello) -> Result<(SessionId, Position), v1::Refusal> {
+    async fn attach(&mut self, hello: v1::Hello) -> Result<Attached, v1::Refusal> {
         let command = if hello.session_id == 0 {
             Command::OpenSession {
                 secret: hash(&self.link.secret()),
@@ -91,7 +91,8 @@ impl SessionStream {
     }
 
     /// Takes requests until the stream ends; whether it ended with a goodbye.
-    async fn converse(&mut self, session: SessionId, attachment: Position) -> bool {
+    async fn converse(&mut self, stream: Attached) -> bool {
+        let Attached { session, attachment } = stream;
         let in_flight = Arc::new(Semaphore::new(self.desk.limits.messages_in_flight));
         loop {
             let request = tokio::select! {
@@ -110,17 +111,15 @@ impl SessionStream {
                         }
                     };
                     if !commands.is_empty() {
-                        let origin = Origin::Session { link: self.link.clone(), requests, permit: Some(permit) };
+                        let origin =
+                            Origin::Session { stream, link: self.link.clone(), requests, permit: Some(permit) };
                         if !self.submit(Submission::new(commands, origin)).await {
                             return false;
                         }
                     }
-                    if !self.heard(session, attachment).await {
-                        return false;
-                    }
                 }
                 Some(Wire::Pong(_)) => {
-                    if !self.heard(session, attachment).await {
+                    if self.desk.director.send(DirectorMail::Heard(stream)).await.is_err() {
                         return false;
                     }
                 }
@@ -141,10 +140,6 @@ impl SessionStream {
 
     async fn submit(&self, submission: Submission) -> bool {
         self.desk.writer.send(WriterMail::Submission(submission)).await.is_ok()
-    }
-
-    async fn heard(&self, session: SessionId, attachment: Position) -> bool {
-        self.desk.director.send(DirectorMail::Heard { session, attachment }).await.is_ok()
     }
 
     /// What parses becomes commands; what does not is answered here.

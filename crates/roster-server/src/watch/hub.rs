@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 
 use super::StreamId;
 use super::outbox::{Outbox, Parcel};
-use super::recent::{Recent, Segment, join};
+use super::recent::{Recent, encoded_events};
 use super::state_copy::StateCopy;
 
 /// A group above this size is not sent as such: its watchers get the state instead, piece by piece.
@@ -151,16 +151,18 @@ impl WatchHub {
         route.shared = None;
 
         let only: Arc<[u64]> = Arc::from([watch]);
-        let missed = resume.filter(|from| *from <= revision).and_then(|from| self.recent.since(from, &selector));
+        let missed = resume
+            .filter(|from| *from <= revision)
+            .and_then(|from| self.recent.since(from, &selector, self.settings.outbox_groups / 2));
         match missed {
-            Some(groups) if groups.len() < self.settings.outbox_groups / 2 => {
+            Some(groups) => {
                 for group in groups {
                     self.put(stream, Parcel::Group { watches: only.clone(), group });
                 }
                 let group = bookmark(revision);
                 self.put(stream, Parcel::Group { watches: only, group });
             }
-            Some(_) | None => {
+            None => {
                 let copy = self.state_copy(&selector, revision, state);
                 self.put(stream, Parcel::State { watches: only, copy, next: 0 });
             }
@@ -230,32 +232,22 @@ impl WatchHub {
         if events.is_empty() {
             return;
         }
-        let segments = segments_of(position, events);
-        for text in segments.iter().flat_map(|(service, _)| selectors_of(service)) {
-            self.copies.remove(text);
-        }
-        match segments.as_slice() {
-            [(service, group)] => {
-                for text in selectors_of(service) {
-                    self.deliver(text, group);
-                }
-            }
-            several => {
-                let mut texts: Vec<&str> = several.iter().flat_map(|(service, _)| selectors_of(service)).collect();
-                texts.sort_unstable();
-                texts.dedup();
-                for text in texts {
-                    if !self.routes.contains_key(text) {
-                        continue;
-                    }
-                    let Ok(selector) = Selector::parse(text) else { continue };
-                    if let Some(group) = join(several, &selector) {
-                        self.deliver(text, &group);
-                    }
+        // Which selectors that somebody watches are meant, and the encoded events that each is to be told.
+        let mut told: BTreeMap<&str, Vec<Bytes>> = BTreeMap::new();
+        for of_service in events.chunk_by(|one, next| one.service() == next.service()) {
+            let mut encoded = None;
+            for text in selectors_of(of_service[0].service()) {
+                self.copies.remove(text);
+                if self.routes.contains_key(text) {
+                    let group = encoded.get_or_insert_with(|| encoded_events(position, of_service));
+                    told.entry(text).or_default().push(group.clone());
                 }
             }
         }
-        self.recent.push(position, segments.into_boxed_slice());
+        for (text, groups) in told {
+            self.deliver(text, &joined(groups));
+        }
+        self.recent.push(position, events);
     }
 
     fn deliver(&mut self, selector: &str, group: &Bytes) {
@@ -348,19 +340,13 @@ fn selectors_of(service: &ServiceName) -> impl Iterator<Item = &str> {
     std::iter::once("").chain(prefixes).chain(std::iter::once(name))
 }
 
-/// The events of one command, split by service and encoded; a service's events stand together.
-fn segments_of(position: Position, events: Vec<Event>) -> Vec<Segment> {
-    let mut groups: Vec<(ServiceName, Group)> = Vec::with_capacity(1);
-    for event in events {
-        let belongs = groups.last().is_some_and(|(service, _)| service == event.service());
-        if !belongs {
-            groups.push((event.service().clone(), Group { position, told: Vec::with_capacity(2) }));
-        }
-        if let Some((_, group)) = groups.last_mut() {
-            group.told.push(Told::Event(event));
-        }
+/// Groups of one position as one group. Encoded messages of one type merge by standing one behind the
+/// other (protobuf: the last single field wins, repeated ones append).
+fn joined(mut groups: Vec<Bytes>) -> Bytes {
+    match groups.len() {
+        1 => groups.swap_remove(0),
+        _ => groups.concat().into(),
     }
-    groups.into_iter().map(|(service, group)| (service, encode_group(&group).encode_to_vec().into())).collect()
 }
 
 fn bookmark(position: Position) -> Bytes {

@@ -1,99 +1,118 @@
-//! The latest events, encoded, so that a watch that was away briefly gets just what it missed.
+//! The latest events, so that a watch that was away briefly gets just what it missed.
+//!
+//! They are kept as the core told them and encoded only when somebody asks: most never are.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use roster_core::{Position, Selector, ServiceName};
+use prost::Message;
+use roster_core::directory::Event;
+use roster_core::{Position, Selector};
+use roster_proto::convert::encode_events;
 
-/// What a command changed in one service, as an encoded group.
-pub(crate) type Segment = (ServiceName, Bytes);
-
-/// What an entry weighs beside its encoded bytes.
-const ENTRY_OVERHEAD: usize = 96;
+/// What one event weighs, with its share of what the instance says about itself.
+const EVENT_BYTES: usize = 512;
 
 #[derive(Debug)]
 pub(crate) struct Recent {
-    entries: VecDeque<(Position, Box<[Segment]>)>,
+    entries: VecDeque<(Position, Vec<Event>)>,
     /// Everything after this position is here.
     floor: Position,
-    bytes: usize,
-    bytes_max: usize,
+    events: usize,
+    events_max: usize,
 }
 
 impl Recent {
     pub(crate) fn new(floor: Position, bytes_max: usize) -> Self {
-        Self { entries: VecDeque::new(), floor, bytes: 0, bytes_max }
+        Self { entries: VecDeque::new(), floor, events: 0, events_max: bytes_max / EVENT_BYTES }
     }
 
-    pub(crate) fn push(&mut self, position: Position, segments: Box<[Segment]>) {
-        self.bytes += weight(&segments);
-        self.entries.push_back((position, segments));
-        while self.bytes > self.bytes_max {
-            let Some((position, segments)) = self.entries.pop_front() else { return };
-            self.bytes -= weight(&segments);
+    pub(crate) fn push(&mut self, position: Position, events: Vec<Event>) {
+        self.events += events.len();
+        self.entries.push_back((position, events));
+        while self.events > self.events_max {
+            let Some((position, events)) = self.entries.pop_front() else { return };
+            self.events -= events.len();
             self.floor = position;
         }
     }
 
-    /// The groups that a selector missed since `from`, or nothing when not all of them are kept.
-    pub(crate) fn since(&self, from: Position, selector: &Selector) -> Option<Vec<Bytes>> {
+    /// The encoded groups that a selector missed since `from`; nothing when not all of them are kept,
+    /// or they are more than `groups_max`.
+    pub(crate) fn since(&self, from: Position, selector: &Selector, groups_max: usize) -> Option<Vec<Bytes>> {
         if from < self.floor {
             return None;
         }
         let first = self.entries.partition_point(|(position, _)| *position <= from);
-        let missed = self.entries.range(first..).filter_map(|(_, segments)| join(segments, selector));
-        Some(missed.collect())
+        let mut groups = Vec::new();
+        for (position, events) in self.entries.range(first..) {
+            let mut meant = events.iter().filter(|event| selector.matches(event.service())).peekable();
+            if meant.peek().is_none() {
+                continue;
+            }
+            if groups.len() == groups_max {
+                return None;
+            }
+            groups.push(encode_events(*position, meant).encode_to_vec().into());
+        }
+        Some(groups)
     }
 }
 
-/// The segments that a selector is about as one group. Encoded messages of one type merge by
-/// standing one behind the other (protobuf, "Last One Wins" and repeated fields append).
-pub(crate) fn join(segments: &[Segment], selector: &Selector) -> Option<Bytes> {
-    let mut matching = segments.iter().filter(|(service, _)| selector.matches(service)).map(|(_, bytes)| bytes);
-    let first = matching.next()?;
-    let Some(second) = matching.next() else { return Some(first.clone()) };
-    let mut joined = Vec::with_capacity(first.len() + second.len());
-    joined.extend_from_slice(first);
-    joined.extend_from_slice(second);
-    matching.for_each(|bytes| joined.extend_from_slice(bytes));
-    Some(joined.into())
-}
-
-fn weight(segments: &[Segment]) -> usize {
-    segments.iter().map(|(_, bytes)| bytes.len() + ENTRY_OVERHEAD).sum()
+/// The events of one command as an encoded group.
+pub(crate) fn encoded_events(position: Position, events: &[Event]) -> Bytes {
+    encode_events(position, events).encode_to_vec().into()
 }
 
 #[cfg(test)]
 mod tests {
+    use roster_core::ServiceName;
+    use roster_proto::v1;
+
     use super::*;
 
-    fn segment(service: &str, bytes: usize) -> Segment {
-        (ServiceName::parse(service).unwrap(), Bytes::from(vec![7; bytes]))
+    fn no_main(service: &str) -> Event {
+        Event::MainChanged { service: ServiceName::parse(service).unwrap(), main: None }
+    }
+
+    fn missed(recent: &Recent, from: u64, selector: &str) -> Option<Vec<(u64, usize)>> {
+        let groups = recent.since(Position::new(from), &Selector::parse(selector).unwrap(), 3)?;
+        let read = |bytes: Bytes| {
+            let group = v1::EventGroup::decode(bytes).unwrap();
+            (group.position, group.events.len())
+        };
+        Some(groups.into_iter().map(read).collect())
     }
 
     #[test]
     fn a_watch_gets_what_it_missed_of_its_selector_only() {
-        let mut recent = Recent::new(Position::new(10), 10_000);
-        recent.push(Position::new(11), Box::new([segment("a/x", 1)]));
-        recent.push(Position::new(12), Box::new([segment("a/x", 1), segment("b", 2)]));
-        let missed = |from, selector: &str| {
-            let selector = Selector::parse(selector).unwrap();
-            recent.since(Position::new(from), &selector).map(|groups| groups.iter().map(Bytes::len).collect::<Vec<_>>())
-        };
-        assert_eq!(missed(10, "b"), Some(vec![2]));
-        assert_eq!(missed(10, ""), Some(vec![1, 3]));
-        assert_eq!(missed(11, "a/"), Some(vec![1]));
-        assert_eq!(missed(12, ""), Some(vec![]));
-        assert_eq!(missed(9, ""), None);
+        let mut recent = Recent::new(Position::new(10), 100 * EVENT_BYTES);
+        recent.push(Position::new(11), vec![no_main("a/x")]);
+        recent.push(Position::new(12), vec![no_main("a/x"), no_main("b"), no_main("b")]);
+        assert_eq!(missed(&recent, 10, "b"), Some(vec![(12, 2)]));
+        assert_eq!(missed(&recent, 10, ""), Some(vec![(11, 1), (12, 3)]));
+        assert_eq!(missed(&recent, 11, "a/"), Some(vec![(12, 1)]));
+        assert_eq!(missed(&recent, 12, ""), Some(vec![]));
+        assert_eq!(missed(&recent, 9, ""), None);
     }
 
     #[test]
     fn the_oldest_go_when_the_bytes_are_used_up() {
-        let mut recent = Recent::new(Position::new(0), 3 * (ENTRY_OVERHEAD + 10));
+        let mut recent = Recent::new(Position::new(0), 3 * EVENT_BYTES);
         for position in 1..=5 {
-            recent.push(Position::new(position), Box::new([segment("a", 10)]));
+            recent.push(Position::new(position), vec![no_main("a")]);
         }
-        assert_eq!(recent.since(Position::new(1), &Selector::All), None);
-        assert_eq!(recent.since(Position::new(2), &Selector::All).map(|groups| groups.len()), Some(3));
+        assert_eq!(missed(&recent, 1, ""), None);
+        assert_eq!(missed(&recent, 2, ""), Some(vec![(3, 1), (4, 1), (5, 1)]));
+    }
+
+    #[test]
+    fn who_missed_more_than_a_stream_holds_gets_the_state() {
+        let mut recent = Recent::new(Position::new(0), 100 * EVENT_BYTES);
+        for position in 1..=4 {
+            recent.push(Position::new(position), vec![no_main("a")]);
+        }
+        assert_eq!(missed(&recent, 1, "a").map(|groups| groups.len()), Some(3));
+        assert_eq!(missed(&recent, 0, "a"), None);
     }
 }
