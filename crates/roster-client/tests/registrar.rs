@@ -320,6 +320,20 @@ async fn r5_a_singleton_that_was_taken_over_unheard_is_not_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r5_a_singleton_that_is_still_held_is_not_asked_for_again() {
+    let node = FakeNode::in_memory();
+    let registrar = client(&node).registrar().start();
+    let mut singleton = registrar.register(orders(1).kind(Kind::Singleton));
+    let before = within(singleton.settled()).await;
+    node.restart();
+    eventually(async || node.connections_made() == 2).await;
+    assert_eq!(until(&mut singleton, is_active).await, before, "the same instance with the same token");
+    // What is asked next was not preceded by a question about the first.
+    within(registrar.register(orders(2)).settled()).await;
+    assert_eq!(node.registrations_asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_singleton_is_handed_over() {
     let node = FakeNode::in_memory();
     let (one, two) = (client(&node).registrar().start(), client(&node).registrar().start());

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use roster_core::directory::OfflineReason;
-use roster_core::{Address, InstanceId, Registration, ServiceName};
+use roster_core::directory::{Instance, OfflineReason};
+use roster_core::{Address, InstanceId, Kind, Registration, ServiceName};
 
 use super::state::State;
 use crate::announcement::Announcement;
@@ -78,6 +78,13 @@ impl Entry {
 
     pub(super) fn place(&self) -> Place {
         Place::from(self.announcement.registration())
+    }
+
+    /// Whether this is the singleton that is wanted, and holds its name.
+    pub(super) fn is_held_by(&self, instance: &Instance) -> bool {
+        let registration = self.announcement.registration();
+        let holds = registration.kind == Kind::Singleton && !instance.pending;
+        holds && *instance.registration == *registration && self.is_wanted()
     }
 
     /// Whether the node shall have it, also when it has lost it.

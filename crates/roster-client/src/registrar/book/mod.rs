@@ -11,6 +11,7 @@
 //! * **R4, one entry a place**: who announces a place again takes it over from the older handle.
 //! * **R5, taken is not taken back**: a singleton that a resumed session had and has no more counts as
 //!   told to leave. The notice was lost with the stream, and to ask again would depose its successor.
+//!   One that it still has is not asked for again either: a successor may be there before the question.
 
 mod answers;
 mod drains;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use roster_core::directory::OfflineReason;
+use roster_core::directory::{Instance, OfflineReason};
 use roster_core::{InstanceId, Kind};
 use roster_proto::convert::{invalid, parse_instance};
 use roster_proto::v1;
@@ -220,20 +221,30 @@ impl Book {
         for key in taken {
             self.set_state(key, State::Offline { reason: OfflineReason::Superseded, deadline: now });
         }
+        let mut held = BTreeMap::new();
         for wire in instances {
             let id = InstanceId::new(wire.id);
-            let place = parse_instance(wire).map(|instance| Place::from(&*instance.registration));
-            let owner = place.ok().and_then(|place| self.places.get(&place).copied());
+            let instance = parse_instance(wire).ok();
+            let place = instance.as_ref().map(|instance| Place::from(&*instance.registration));
+            let owner = place.and_then(|place| self.places.get(&place).copied());
             match owner.and_then(|key| self.entries.get_mut(&key).map(|entry| (key, entry))) {
                 Some((key, entry)) => {
                     entry.instance = Some(id);
                     self.owned.insert(id, key);
+                    if let Some(instance) = instance.filter(|instance| entry.is_held_by(instance)) {
+                        entry.answered = entry.generation;
+                        held.insert(key, instance); // R5
+                    }
                 }
                 None => self.queue.push_back(Task::Stray(id)),
             }
         }
+        for (key, instance) in &held {
+            let Instance { id, changed, token, .. } = *instance;
+            self.set_state(*key, State::Active { instance: id, position: changed, token });
+        }
         let keys: Vec<_> = self.entries.keys().copied().collect();
-        for key in keys {
+        for key in keys.into_iter().filter(|key| !held.contains_key(key)) {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             match (entry.desire, entry.instance, &mut entry.offline) {
                 (Desire::Gone, None, _) => self.end(key),
