@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use roster_client::{
     Announcement, Change, Client, Connection, Handle, InstanceId, Kind, Registrar, Selector, State, Token,
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::ledger::Ledger;
@@ -21,7 +21,12 @@ const LEADER: &str = "leader";
 struct Acknowledged {
     instances: Arc<Mutex<HashMap<InstanceId, Announcement>>>,
     count: watch::Sender<usize>,
+    /// How many more may be asked for, or registering would grow without end while a node starts.
+    budget: Arc<Semaphore>,
 }
+
+/// What goes on beyond the moment of a crash: a node is killed in the middle of something.
+const UNDER_WAY: usize = 256;
 
 impl Acknowledged {
     fn note(&self, instance: InstanceId, announcement: Announcement) {
@@ -32,14 +37,13 @@ impl Acknowledged {
     }
 }
 
-/// Registers one instance after the other until it is told to stop, and keeps all of them.
-async fn register_on(client: Client, number: u16, acknowledged: Acknowledged, stop: watch::Receiver<bool>) -> Kept {
+/// Registers one instance after the other until the budget is closed, and keeps all of them.
+async fn register_on(client: Client, number: u16, acknowledged: Acknowledged) -> Kept {
     let registrar = client.registrar().start();
     let mut handles = Vec::new();
     for port in 1..=u16::MAX {
-        if *stop.borrow() {
-            break;
-        }
+        let Ok(permit) = acknowledged.budget.acquire().await else { break };
+        permit.forget();
         let service = format!("work-{}", port % 10);
         let announcement = Announcement::new(&service, &format!("10.0.0.{number}"), port).unwrap();
         let handle = registrar.register(announcement.clone());
@@ -101,10 +105,10 @@ async fn a_killed_node_loses_nothing_that_it_acknowledged_and_nobody_flaps() {
     let ledger = Ledger::open(&node::client(listen)).await;
     let (stop, stopped) = watch::channel(false);
     let (count, mut counted) = watch::channel(0);
-    let acknowledged = Acknowledged { instances: Arc::default(), count };
+    let acknowledged = Acknowledged { instances: Arc::default(), count, budget: Arc::new(Semaphore::new(0)) };
     let mut registrars = JoinSet::new();
     for number in 1..=REGISTRARS {
-        registrars.spawn(register_on(node::client(listen), number, acknowledged.clone(), stopped.clone()));
+        registrars.spawn(register_on(node::client(listen), number, acknowledged.clone()));
     }
     let leaders = tokio::spawn(hand_over(node::client(listen), node::client(listen), stopped));
 
@@ -114,6 +118,7 @@ async fn a_killed_node_loses_nothing_that_it_acknowledged_and_nobody_flaps() {
         // Somewhere between two moments, another one each time; in the middle of all that is under way.
         let more = 1 + usize::try_from((crash * 7919) % 700).unwrap();
         let goal = *counted.borrow() + more;
+        acknowledged.budget.add_permits(more + UNDER_WAY);
         soon("more acknowledgements", counted.wait_for(|count| *count >= goal)).await.unwrap();
         let before = acknowledged.instances.lock().unwrap().clone();
         node.kill();
@@ -131,6 +136,7 @@ async fn a_killed_node_loses_nothing_that_it_acknowledged_and_nobody_flaps() {
         last_session = session;
     }
     stop.send_replace(true);
+    acknowledged.budget.close();
 
     let mut kept = Vec::new();
     while let Some(registrar) = soon("the end of a registrar", registrars.join_next()).await {
