@@ -133,6 +133,18 @@ mod tests {
         Endpoint::parse(url, Duration::from_secs(1), Arc::new(Tcp)).expect_err("the address is wrong").to_string()
     }
 
+    #[tokio::test]
+    async fn a_connection_is_shared_until_who_uses_it_discards_it() {
+        let endpoint = Endpoint::parse("http://a:1", Duration::from_secs(1), Arc::new(Tcp)).unwrap();
+        let first = endpoint.lease();
+        assert_eq!(endpoint.lease().made, first.made);
+        endpoint.discard(&first);
+        let second = endpoint.lease();
+        assert_ne!(second.made, first.made);
+        endpoint.discard(&first);
+        assert_eq!(endpoint.lease().made, second.made, "the first is not in use any more");
+    }
+
     #[test]
     fn a_wrong_address_is_refused_with_the_reason() {
         assert_eq!(

@@ -242,6 +242,16 @@ fn w1_a_reset_that_broke_off_leaves_the_old_place_in_the_old_epoch() {
 }
 
 #[test]
+fn w1_what_follows_a_reset_that_broke_off_is_visible_at_once() {
+    let mut script = Script::loaded();
+    assert_eq!(script.hear(&[1], 9, vec![Told::Reset, up(8)]), "#1 has 3: \n");
+    script.lose();
+    assert_eq!(script.wait(0), "open 0 at 10 ms\n> watch 1 \"\" from 4 of 5\n");
+    script.open();
+    assert_eq!(script.hear(&[1], 8, vec![up(8)]), "#1 has 3 8: up 8\n> taken in 8\n");
+}
+
+#[test]
 fn w2_nothing_is_acknowledged_while_a_state_is_not_whole() {
     let mut script = Script::loaded();
     script.watch("orders");
