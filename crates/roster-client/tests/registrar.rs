@@ -149,6 +149,7 @@ async fn f32_dropping_the_registrar_and_its_handles_logs_out() {
     drop(registrar);
     drop(handle);
     assert_eq!(removals(&mut watch, 1).await, [Some(RemovedCause::Logout)]);
+    eventually(async || client.status().await.unwrap().sessions == 0).await;
 }
 
 #[tokio::test(start_paused = true)]

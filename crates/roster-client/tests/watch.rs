@@ -239,6 +239,7 @@ async fn w4_watches_share_a_stream_that_ends_with_the_last() {
     within(two.view().loaded()).await.unwrap();
     assert_eq!(client.status().await.unwrap().watch_streams, 1);
     drop(one);
+    eventually(async || client.status().await.unwrap().watches == 1).await;
     let view = two.view();
     drop(two);
     assert_eq!(client.status().await.unwrap().watch_streams, 1, "a view keeps its watch");

@@ -116,11 +116,11 @@ impl Machine {
         }
         match response.response {
             Some(Response::Welcome(welcome)) => self.welcomed(moment, welcome),
-            Some(Response::Results(results)) => {
-                if self.book.handle_results(moment, results) == Verdict::SessionLost {
-                    self.forget(moment, "the node does not know the session any more");
-                }
-            }
+            Some(Response::Results(results)) => match self.book.handle_results(moment, results) {
+                Verdict::Fine => {}
+                Verdict::StreamGivenUp => self.hang_up(moment, "the node has given this stream up".to_owned()),
+                Verdict::SessionLost => self.forget(moment, "the node does not know the session any more"),
+            },
             Some(Response::Ping(ping)) => self.messages.push_front(Request::Pong(v1::Pong { nonce: ping.nonce })),
             Some(Response::Notice(notice)) => self.book.handle_notice(moment.now, &notice),
             Some(Response::DrainProgress(progress)) => self.book.handle_drain_progress(&progress),
@@ -276,9 +276,7 @@ impl Machine {
             Reason::Protocol | Reason::TooSlow | Reason::Unspecified => {
                 let why = why("the node ended the stream");
                 tracing::warn!(%why, "the registry ended the session stream");
-                self.steps.push_back(Step::HangUp);
-                let attempt = self.reconnect.lost(moment);
-                self.fall(moment, attempt, why);
+                self.hang_up(moment, why);
             }
         }
     }
@@ -286,9 +284,14 @@ impl Machine {
     /// The session is no more: a new one is opened at the same node (S1).
     fn forget(&mut self, moment: Moment, why: &str) {
         self.credentials = None;
+        self.hang_up(moment, why.to_owned());
+    }
+
+    /// This stream is of no use any more.
+    fn hang_up(&mut self, moment: Moment, why: String) {
         self.steps.push_back(Step::HangUp);
         let attempt = self.reconnect.lost(moment);
-        self.fall(moment, attempt, why.to_owned());
+        self.fall(moment, attempt, why);
     }
 
     /// The connection is silent (S2).

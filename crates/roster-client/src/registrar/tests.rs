@@ -272,6 +272,16 @@ fn s1_a_session_that_is_forgotten_or_expired_while_it_stands_is_opened_anew() {
 }
 
 #[test]
+fn s1_a_session_whose_stream_the_node_has_given_up_is_resumed() {
+    let mut script = Script::welcomed();
+    script.announce(1);
+    script.done();
+    let heard = script.hear(refused(1, Code::SessionNotConnected));
+    assert_eq!(heard, "hang up\naway: the node has given this stream up\n");
+    assert_eq!(script.wait(0), "open 0 at 0 ms\n> hello again 7 b\"key\"\n");
+}
+
+#[test]
 fn attempts_go_round_the_addresses_and_pause_after_each_round() {
     let mut script = Script::new(&["a", "b"]);
     assert_eq!(script.wait(0), "open 0 at 0 ms\n> hello\n");

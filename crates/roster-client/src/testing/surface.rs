@@ -226,6 +226,7 @@ impl Admin for Surface {
                 services: counts.services as u64,
                 instances: counts.instances as u64,
                 watch_streams: ledger.watchers.count() as u64,
+                watches: ledger.watchers.watches() as u64,
                 ..Default::default()
             }
         })))

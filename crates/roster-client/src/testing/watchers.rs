@@ -68,6 +68,10 @@ impl Watchers {
         self.watchers.len()
     }
 
+    pub(super) fn watches(&self) -> usize {
+        self.watchers.values().map(|watcher| watcher.watches.len()).sum()
+    }
+
     pub(super) fn bookmark(&self, epoch: u64, watcher: u64, position: Position) {
         let group = Group { position, told: vec![Told::Bookmark] };
         if let Some(watcher) = self.watchers.get(&watcher) {

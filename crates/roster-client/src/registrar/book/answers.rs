@@ -22,11 +22,15 @@ impl Book {
                 tracing::debug!(request = result.request_id, "a result that nobody awaits");
                 continue;
             };
-            if let Outcome::Refusal(refusal) = &outcome
-                && matches!(refusal.code(), Code::UnknownSession | Code::SessionNotConnected)
-            {
-                verdict = Verdict::SessionLost;
-                continue;
+            if let Outcome::Refusal(refusal) = &outcome {
+                if refusal.code() == Code::UnknownSession {
+                    verdict = Verdict::SessionLost;
+                } else if refusal.code() == Code::SessionNotConnected {
+                    verdict = Verdict::StreamGivenUp;
+                }
+            }
+            if verdict != Verdict::Fine {
+                continue; // all that is wanted is asked for again after the next welcome
             }
             match asked {
                 Asked::Register { key, generation } => self.registered(moment, key, generation, outcome),

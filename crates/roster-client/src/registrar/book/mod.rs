@@ -60,6 +60,8 @@ pub(super) enum Tenure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Fine,
+    /// The node has given this stream up; the session may be resumed by another.
+    StreamGivenUp,
     /// The node does not know the session any more.
     SessionLost,
 }
