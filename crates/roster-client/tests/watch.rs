@@ -133,7 +133,6 @@ async fn a_restart_of_the_node_shows_no_difference() {
     within(watch.view().loaded()).await.unwrap();
     next(&mut watch, |event| matches!(event, WatchEvent::Change(Change::Loaded { .. })).then_some(())).await;
     node.restart();
-    eventually(async || node.registrations_asked() == 2).await;
     let _two = register(&registrar, 2).await;
     let mut seen = Vec::new();
     while !matches!(seen.last(), Some(WatchEvent::Change(Change::Up(instance))) if instance.registration.address.port() == 2)

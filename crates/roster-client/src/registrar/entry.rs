@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use roster_core::directory::{Instance, OfflineReason};
-use roster_core::{Address, InstanceId, Kind, Registration, ServiceName};
+use roster_core::{Address, InstanceId, Registration, ServiceName};
 
 use super::state::State;
 use crate::announcement::Announcement;
@@ -74,6 +74,15 @@ impl Entry {
             refusals: 0,
             state: State::Waiting,
         }
+    }
+
+    /// Whether the node has exactly what it answered last, so that asking again would only fill its
+    /// log. What it did not answer may have brought a policy that the instance does not show.
+    pub(super) fn is_confirmed_by(&self, instance: &Instance) -> bool {
+        self.is_wanted()
+            && self.answered == self.generation
+            && !instance.pending
+            && *instance.registration == *self.announcement.registration()
     }
 
     pub(super) fn place(&self) -> Place {

@@ -241,9 +241,23 @@ fn s1_a_lost_stream_is_resumed_and_r2_the_node_brought_to_what_is_wanted() {
     script.announce(2);
     assert_eq!(script.wait(0), "open 0 at 0 ms\n> hello again 7 b\"key\"\n");
     let heard = script.hear(welcome(7, true, &[(11, 1), (13, 3)]));
-    assert_eq!(heard, "connected to a as 7\n> 2: deregister 13, 3: register 1, 4: register 2\n");
+    assert_eq!(heard, "connected to a as 7\n#1 active 11\n> 2: deregister 13, 3: register 2\n");
     assert_eq!(script.hear(done(2)), "");
-    assert_eq!(script.hear(active(3, 11)), "#1 active 11\n");
+    assert_eq!(script.hear(active(3, 12)), "#2 active 12\n");
+}
+
+#[test]
+fn r2_what_the_node_has_otherwise_or_has_not_answered_is_asked_for_again() {
+    let mut script = Script::welcomed();
+    let moved = script.announce(1);
+    script.announce(2);
+    script.done();
+    script.hear(active(1, 11));
+    script.lose(Loss::new("it broke"));
+    script.machine.book.update(moved, orders(1).weight(7));
+    script.wait(0);
+    let heard = script.hear(welcome(7, true, &[(11, 1), (12, 2)]));
+    assert_eq!(heard, "connected to a as 7\n> 3: register 1, 4: register 2\n");
 }
 
 #[test]
@@ -497,8 +511,7 @@ fn a_drain_goes_on_after_a_reconnect_with_the_time_that_is_left() {
     script.lose(Loss::new("it broke"));
     script.wait(0);
     let heard = script.hear(welcome(7, true, &[(11, 1)]));
-    assert_eq!(heard, "connected to a as 7\n> 3: register 1, 4: drain 11 for Some(6000) ms\n");
-    script.hear(active(3, 11));
-    script.hear(done(4));
+    assert_eq!(heard, "connected to a as 7\n#1 active 11\n> 3: drain 11 for Some(6000) ms\n");
+    script.hear(done(3));
     assert_eq!(script.wait(7_000), "#1 drain 1 of 3, over\n", "its deadline and the slack have passed");
 }

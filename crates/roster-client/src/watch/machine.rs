@@ -84,6 +84,8 @@ pub(super) struct Machine {
     acknowledged_at: Option<Instant>,
     acknowledge_at: Option<Instant>,
     acknowledge_due: bool,
+    /// The readers know that the node is lost: one word is enough, however many attempts fail.
+    told_lost: bool,
     steps: VecDeque<Step>,
     reports: VecDeque<Report>,
 }
@@ -104,6 +106,7 @@ impl Machine {
             acknowledged_at: None,
             acknowledge_at: None,
             acknowledge_due: false,
+            told_lost: false,
             steps: VecDeque::new(),
             reports: VecDeque::new(),
         }
@@ -143,6 +146,7 @@ impl Machine {
             self.reconnect.stands(moment.now);
             self.phase = Phase::Standing { since_word: moment.now };
             let endpoint = self.settings.endpoints[self.reconnect.endpoint()].clone();
+            self.told_lost = false;
             self.reports.push_back(Report::Connected { endpoint });
         }
     }
@@ -316,7 +320,9 @@ impl Machine {
     fn fall(&mut self, attempt: Attempt, why: String) {
         self.forget_stream();
         self.phase = Phase::Resting { until: attempt.at };
-        self.reports.push_back(Report::Disconnected { why });
+        if !std::mem::replace(&mut self.told_lost, true) {
+            self.reports.push_back(Report::Disconnected { why });
+        }
     }
 
     fn rest(&mut self) {

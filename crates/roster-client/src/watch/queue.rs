@@ -22,7 +22,8 @@ pub enum WatchEvent {
     Resynchronise,
     /// The node takes the watch. What it knows better follows.
     Connected { endpoint: Arc<str> },
-    /// The node is lost; the view stays as it is, and ages.
+    /// The node is lost, or was never found; the view stays as it is, and ages. Told once, until
+    /// it is connected again.
     Disconnected { why: String },
     /// The node refuses the watch. When the refusal's advice is to retry, that is done in the
     /// background; otherwise nothing follows.

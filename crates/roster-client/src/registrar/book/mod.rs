@@ -5,8 +5,8 @@
 //!
 //! # Always true
 //! * **R1, one batch under way**: operations gather until every result of the last message is there.
-//! * **R2, the node follows**: after a welcome all that is wanted is asked for again, and what the
-//!   session owns and nobody wants is deregistered.
+//! * **R2, the node follows**: after a welcome all that is wanted and that the node does not have as
+//!   it was last answered is asked for again, and what the session owns and nobody wants is deregistered.
 //! * **R3, told to leave is not asked again**: after `Offline` only an update registers it anew.
 //! * **R4, one entry a place**: who announces a place again takes it over from the older handle.
 //! * **R5, taken is not taken back**: a singleton that a resumed session had and has no more counts as
@@ -220,25 +220,26 @@ impl Book {
                 taken.push(*key);
             }
         }
-        for key in taken {
-            self.set_state(key, State::Offline { reason: OfflineReason::Superseded, deadline: now });
-        }
-        let mut held = BTreeMap::new();
+        let mut confirmed = BTreeMap::new();
         for wire in instances {
-            let id = InstanceId::new(wire.id);
-            let instance = parse_instance(wire).ok();
-            let place = instance.as_ref().map(|instance| Place::from(&*instance.registration));
-            let owner = place.and_then(|place| self.places.get(&place).copied());
+            let instance = match parse_instance(wire) {
+                Ok(instance) => instance,
+                Err(wrong) => {
+                    tracing::warn!(instance = wire.id, why = %wrong.message, "the session owns what makes no sense");
+                    continue;
+                }
+            };
+            let owner = self.places.get(&Place::from(&*instance.registration)).copied();
             match owner.and_then(|key| self.entries.get_mut(&key).map(|entry| (key, entry))) {
                 Some((key, entry)) => {
-                    entry.instance = Some(id);
-                    self.owned.insert(id, key);
-                    if let Some(instance) = instance.filter(|instance| entry.is_held_by(instance)) {
-                        entry.answered = entry.generation;
-                        held.insert(key, instance); // R5
+                    entry.instance = Some(instance.id);
+                    self.owned.insert(instance.id, key);
+                    if entry.is_confirmed_by(&instance) {
+                        let (instance, position, token) = (instance.id, instance.changed, instance.token);
+                        confirmed.insert(key, State::Active { instance, position, token });
                     }
                 }
-                None => self.queue.push_back(Task::Stray(id)),
+                None => self.queue.push_back(Task::Stray(instance.id)),
             }
         }
         for (key, instance) in &held {
@@ -246,7 +247,11 @@ impl Book {
             self.set_state(*key, State::Active { instance: id, position: changed, token });
         }
         let keys: Vec<_> = self.entries.keys().copied().collect();
-        for key in keys.into_iter().filter(|key| !held.contains_key(key)) {
+        for key in keys {
+            if let Some(active) = confirmed.remove(&key) {
+                self.set_state(key, active);
+                continue;
+            }
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             match (entry.desire, entry.instance, &mut entry.offline) {
                 (Desire::Gone, None, _) => self.end(key),
