@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use roster_core::directory::{Instance, OfflineReason};
-use roster_core::{Address, InstanceId, Registration, ServiceName};
+use roster_core::{Address, InstanceId, Kind, Registration, ServiceName};
 
 use super::state::State;
 use crate::announcement::Announcement;
@@ -76,24 +76,17 @@ impl Entry {
         }
     }
 
-    /// Whether the node has exactly what it answered last, so that asking again would only fill its
-    /// log. What it did not answer may have brought a policy that the instance does not show.
+    /// Whether the node has exactly what is wanted, so that asking again would only fill its log. What
+    /// it did not answer may have brought a policy that the instance does not show, and is asked for
+    /// again; but not a singleton, whose successor that could depose (R5).
     pub(super) fn is_confirmed_by(&self, instance: &Instance) -> bool {
-        self.is_wanted()
-            && self.answered == self.generation
-            && !instance.pending
-            && *instance.registration == *self.announcement.registration()
+        let registration = self.announcement.registration();
+        let settled = self.answered == self.generation || registration.kind == Kind::Singleton;
+        self.is_wanted() && settled && !instance.pending && *instance.registration == *registration
     }
 
     pub(super) fn place(&self) -> Place {
         Place::from(self.announcement.registration())
-    }
-
-    /// Whether this is the singleton that is wanted, and holds its name.
-    pub(super) fn is_held_by(&self, instance: &Instance) -> bool {
-        let registration = self.announcement.registration();
-        let holds = registration.kind == Kind::Singleton && !instance.pending;
-        holds && *instance.registration == *registration && self.is_wanted()
     }
 
     /// Whether the node shall have it, also when it has lost it.

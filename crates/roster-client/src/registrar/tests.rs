@@ -261,6 +261,23 @@ fn r2_what_the_node_has_otherwise_or_has_not_answered_is_asked_for_again() {
 }
 
 #[test]
+fn r2_what_the_node_remembers_otherwise_or_lets_wait_is_asked_for_again() {
+    let mut script = Script::welcomed();
+    script.machine.book.announce(orders(1).weight(7));
+    script.announce(2);
+    script.done();
+    script.hear(active(1, 11));
+    script.hear(result(2, Outcome::Pending(v1::Pending { instance_id: 12, ahead: 9 })));
+    script.lose(Loss::new("it broke"));
+    script.wait(0);
+    let mut welcome = welcome(7, true, &[(11, 1), (12, 2)]);
+    if let Response::Welcome(welcome) = &mut welcome {
+        welcome.instances[1].pending = true;
+    }
+    assert_eq!(script.hear(welcome), "connected to a as 7\n> 3: register 1, 4: register 2\n");
+}
+
+#[test]
 fn s1_a_session_that_the_node_does_not_know_is_opened_anew_at_once() {
     for code in [Code::UnknownSession, Code::Unauthorized] {
         let mut script = Script::welcomed();

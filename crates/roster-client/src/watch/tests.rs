@@ -283,6 +283,17 @@ fn w3_silence_is_loss() {
 }
 
 #[test]
+fn each_loss_is_told_once() {
+    let mut script = Script::loaded();
+    assert_eq!(script.lose(), "disconnected: it broke\n");
+    script.wait(0);
+    assert_eq!(script.lose(), "");
+    script.wait(50);
+    script.open();
+    assert_eq!(script.lose(), "disconnected: it broke\n");
+}
+
+#[test]
 fn w4_the_stream_ends_with_the_last_watch_and_begins_with_the_next() {
     let mut script = Script::loaded();
     script.watch("orders");

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use roster_core::directory::{Instance, OfflineReason};
+use roster_core::directory::OfflineReason;
 use roster_core::{InstanceId, Kind};
 use roster_proto::convert::{invalid, parse_instance};
 use roster_proto::v1;
@@ -205,20 +205,23 @@ impl Book {
         self.owned.clear();
         self.queue.clear();
         let mut taken = Vec::new();
+        let owned: BTreeSet<u64> = instances.iter().map(|wire| wire.id).collect();
         for (key, entry) in &mut self.entries {
             let had = entry.instance.take();
             entry.queued = false;
-            let has_no_more = |had: InstanceId| instances.iter().all(|wire| wire.id != had.get());
             // What is no singleton may be asked for again: where it was superseded, a rule refuses it.
             if tenure == Tenure::Resumed
                 && entry.announcement.registration().kind == Kind::Singleton
                 && entry.offline.is_none()
-                && had.is_some_and(has_no_more)
+                && had.is_some_and(|had| !owned.contains(&had.get()))
             {
                 entry.answered = entry.generation;
                 entry.offline = Some((OfflineReason::Superseded, now)); // R5
                 taken.push(*key);
             }
+        }
+        for key in taken {
+            self.set_state(key, State::Offline { reason: OfflineReason::Superseded, deadline: now });
         }
         let mut confirmed = BTreeMap::new();
         for wire in instances {
@@ -235,16 +238,13 @@ impl Book {
                     entry.instance = Some(instance.id);
                     self.owned.insert(instance.id, key);
                     if entry.is_confirmed_by(&instance) {
+                        entry.answered = entry.generation;
                         let (instance, position, token) = (instance.id, instance.changed, instance.token);
                         confirmed.insert(key, State::Active { instance, position, token });
                     }
                 }
                 None => self.queue.push_back(Task::Stray(instance.id)),
             }
-        }
-        for (key, instance) in &held {
-            let Instance { id, changed, token, .. } = *instance;
-            self.set_state(*key, State::Active { instance: id, position: changed, token });
         }
         let keys: Vec<_> = self.entries.keys().copied().collect();
         for key in keys {
