@@ -15,16 +15,16 @@ const ENDS: &str = "ends by itself";
 /// At the first step that fails.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     tidy::run(root)?;
-    let closing = if steps::has_cargo_command("nextest") {
-        // Its summary goes to the standard error, unaltered and last, so it need not be repeated.
-        steps::cargo(root, &["nextest", "run", "--workspace", "--all-features", "--locked"])?;
-        steps::cargo_keeping(root, &["test", "--workspace", "--all-features", "--locked", "--doc"], is_closing_line)?
-    } else {
-        steps::cargo_keeping(root, &["test", "--workspace", "--all-features", "--locked"], is_closing_line)?
-    };
     let examples = run_examples(root)?;
-
-    println!("\n{} test runs, {examples} examples; the closing lines:", closing.len());
+    println!("{examples} examples ran to their end");
+    let common = ["--workspace", "--all-features", "--locked"];
+    if steps::has_cargo_command("nextest") {
+        steps::cargo(root, &[&["test"][..], &common, &["--doc"]].concat())?;
+        // Last, so that its summary closes the output.
+        return steps::cargo(root, &[&["nextest", "run"][..], &common].concat());
+    }
+    let closing = steps::cargo_keeping(root, &[&["test"][..], &common].concat(), is_closing_line)?;
+    println!("\n{} test runs; the closing lines:", closing.len());
     for line in &closing {
         println!("  {line}");
     }

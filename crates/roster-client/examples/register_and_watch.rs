@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run -p roster-client --features testing --example register_and_watch [http://127.0.0.1:7400]
 //! ```
-//! Without an address it brings its own node, in memory.
+//! Without an address it brings its own node, in memory. It ends by itself.
 
 use std::error::Error;
 use std::time::Duration;
