@@ -56,6 +56,11 @@ impl AwakeClock {
     pub(crate) fn now(&self) -> Awake {
         self.now
     }
+
+    /// Whether what gathered during a stall is still being read.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.seen < self.catching_up_until
+    }
 }
 
 #[cfg(test)]
@@ -85,7 +90,9 @@ mod tests {
             clock.look(millis(60_000 + tick * 100));
         }
         assert_eq!(clock.now(), Awake::default());
+        assert!(clock.is_catching_up());
         clock.look(millis(61_000));
+        assert!(!clock.is_catching_up());
         clock.look(millis(61_100));
         assert_eq!(clock.now(), Awake(millis(200)));
     }

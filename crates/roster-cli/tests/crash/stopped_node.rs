@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roster_client::{Announcement, Change, Liveness, State};
+use roster_client::{Announcement, Liveness, State};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
@@ -12,6 +12,7 @@ use crate::wire::{self, Session};
 use crate::{scale, soon};
 
 const SESSIONS: u32 = 20;
+const SHORT: [&str; 2] = ["sessions.ping-interval=500ms", "sessions.ping-timeout=500ms"];
 /// Shorter than any stop here.
 const GRACE_MILLIS: u32 = 500;
 /// After it goes on, everything that could go wrong would within this.
@@ -29,8 +30,7 @@ async fn stand_still(node: &Node) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stood_still_blames_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let short = ["sessions.ping-interval=500ms", "sessions.ping-timeout=500ms"];
-    let node = Node::start(folder.path(), &short);
+    let node = Node::start(folder.path(), &SHORT);
     let mut sessions = JoinSet::new();
     for number in 0..SESSIONS {
         let mut session = Session::open(node.listen, GRACE_MILLIS).await;
@@ -51,9 +51,10 @@ async fn a_node_that_stood_still_blames_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registrars_keep_their_instances_past_a_node_that_stood_still() {
+async fn registrars_that_gave_the_node_up_meanwhile_are_not_blamed_either() {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path(), &[]);
+    // So short that a registrar waits in vain and tries again while the node stands still.
+    let node = Node::start(folder.path(), &SHORT);
     let client = node::client(node.listen);
     let ledger = Ledger::open(&client).await;
     let registrars: Vec<_> = (0..SESSIONS)
@@ -72,9 +73,6 @@ async fn registrars_keep_their_instances_past_a_node_that_stood_still() {
         view.all().filter(|instance| instance.liveness == Liveness::Up).count() == SESSIONS as usize
     })
     .await;
-    let losses = ledger.losses();
-    let suspects = losses.iter().filter(|change| matches!(change, Change::Suspect(_))).count();
-    // A registrar that waited too long for a word opens another stream; that may be seen, a removal must not.
-    assert_eq!(losses.len(), suspects, "{losses:#?}");
-    println!("stopped for {seconds} s: {SESSIONS} registrars, none removed, {suspects} suspect for a moment");
+    assert!(ledger.losses().is_empty(), "{:#?}", ledger.losses());
+    println!("stopped for {seconds} s: {SESSIONS} registrars, which tried again meanwhile, no event at the watcher");
 }

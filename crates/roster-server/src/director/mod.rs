@@ -61,6 +61,9 @@ pub(crate) struct Director {
     writer: mpsc::Sender<WriterMail>,
     /// Commands of the director's own that the writer could not take yet.
     backlog: VecDeque<Command>,
+    /// Streams that ended while the node caught up after a stall. Clients that gave it up meanwhile are
+    /// back on other streams, which wait behind these; whoever is not when all is read is suspect.
+    ended: Vec<(SessionId, Position)>,
     due: Vec<Due>,
     settings: DirectorSettings,
     next_bookmark: Instant,
@@ -91,6 +94,7 @@ impl Director {
             mail,
             writer,
             backlog: VecDeque::new(),
+            ended: Vec::new(),
             due: Vec::new(),
             settings,
             next_bookmark: now + settings.bookmark_interval,
@@ -120,6 +124,11 @@ impl Director {
                     return;
                 }
                 self.take_in(mail);
+            }
+            if !self.clock.is_catching_up() {
+                for (session, attachment) in std::mem::take(&mut self.ended) {
+                    self.stream_ended(session, attachment);
+                }
             }
             self.timers();
             self.drains.report(self.clock.now(), &self.watches);
@@ -235,6 +244,10 @@ impl Director {
 
     fn stream_ended(&mut self, Attached { session, attachment }: Attached) {
         if self.stopping || !self.sessions.is_attached(session, attachment) {
+            return;
+        }
+        if self.clock.is_catching_up() {
+            self.ended.push((session, attachment));
             return;
         }
         self.sessions.detach(session);
