@@ -9,6 +9,7 @@ use crate::commands::cutover::SetCutover;
 use crate::commands::demo::{Demo, DemoPart};
 use crate::commands::drain::Drain;
 use crate::commands::get::Get;
+use crate::commands::guard::Guard;
 use crate::commands::log::Log;
 use crate::commands::rebuild::Rebuild;
 use crate::commands::register::Register;
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Cutover(SetCutover),
     /// Shows how a node is doing
     Status(GetStatus),
+    /// Releases whom the mass-loss guard holds
+    Guard(Guard),
     /// Has a node write a new snapshot and switch to it
     Rebuild(Rebuild),
     /// Verifies, inspects or repairs a log on this machine; the node must not be running

@@ -12,6 +12,7 @@ mod clock;
 mod director;
 mod drains;
 mod edge;
+mod guard;
 mod liveness;
 mod mail;
 mod node;

@@ -140,6 +140,8 @@ pub(crate) enum DirectorMail {
     /// Reads the directory between two batches.
     Read(Box<dyn FnOnce(&Directory) + Send>),
     Counts(oneshot::Sender<Counts>),
+    /// Let go whom the mass-loss guard holds.
+    ReleaseGuard(oneshot::Sender<Held>),
     /// Say farewell to every stream.
     Stop,
     /// End.
@@ -152,8 +154,17 @@ impl fmt::Debug for DirectorMail {
     }
 }
 
+/// Whom the mass-loss guard holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Held {
+    /// Empty when it holds nobody.
+    pub(crate) why: String,
+    pub(crate) sessions: u64,
+    pub(crate) instances: u64,
+}
+
 /// What the director can count.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) position: Position,
     pub(crate) sessions: usize,
@@ -163,4 +174,5 @@ pub(crate) struct Counts {
     pub(crate) watch_streams: usize,
     pub(crate) watches: usize,
     pub(crate) watch_resets: u64,
+    pub(crate) held: Held,
 }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::clock::{Entropy, System, WallClock};
 use crate::director::{Director, DirectorSettings};
 use crate::edge::{Accept, AdminApi, Desk, RegistryApi, serve};
+use crate::guard::GuardSettings;
 use crate::liveness::Spans;
 use crate::mail::{DIRECTOR_MAIL_MAX, DirectorMail, WRITER_MAIL_MAX, WriterMail};
 use crate::recovery::Recovery;
@@ -285,6 +286,7 @@ fn director_settings(settings: &Settings) -> DirectorSettings {
             resume_bytes: bytes(settings.watches.resume_bytes),
             watches_per_stream: settings.limits.watches_per_stream,
         },
+        guard: GuardSettings { fraction: settings.sessions.guard_fraction, least: settings.sessions.guard_least },
         bookmark_interval: settings.watches.bookmark_interval.0,
     }
 }

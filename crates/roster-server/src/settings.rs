@@ -83,6 +83,11 @@ pub struct SessionSection {
     pub ping_timeout: Span,
     /// A probe asked for by `Check` must be answered within this.
     pub check_timeout: Span,
+    /// The mass-loss guard holds removals when more than this share of all instances, or of one service,
+    /// would be lost within ten seconds; 1.0 turns it off.
+    pub guard_fraction: f64,
+    /// … and at least so many.
+    pub guard_least: u64,
 }
 
 /// Watches and what is kept for them.
@@ -156,6 +161,8 @@ impl Default for SessionSection {
             ping_interval: Span(Duration::from_secs(5)),
             ping_timeout: Span(Duration::from_secs(5)),
             check_timeout: Span(Duration::from_secs(1)),
+            guard_fraction: 0.3,
+            guard_least: 5,
         }
     }
 }
@@ -276,6 +283,12 @@ impl Settings {
         }
         if self.log.rebuild_growth.is_nan() || self.log.rebuild_growth < 1.0 {
             return wrong(format!("log.rebuild-growth is {}; it must be at least 1", self.log.rebuild_growth));
+        }
+        if !(0.0..=1.0).contains(&self.sessions.guard_fraction) {
+            return wrong(format!(
+                "sessions.guard-fraction is {}; it is a share from 0 to 1",
+                self.sessions.guard_fraction
+            ));
         }
         if self.data_dir.as_os_str().is_empty() {
             return wrong("data-dir is empty; name a directory".into());

@@ -7,6 +7,7 @@ pub(crate) mod cutover;
 pub(crate) mod demo;
 pub(crate) mod drain;
 pub(crate) mod get;
+pub(crate) mod guard;
 pub(crate) mod log;
 mod node;
 pub(crate) mod rebuild;

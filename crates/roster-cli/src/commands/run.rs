@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::{
-    bench, check, completions, cutover, demo, drain, get, log, rebuild, register, serve, services, status, watch,
+    bench, check, completions, cutover, demo, drain, get, guard, log, rebuild, register, serve, services, status, watch,
 };
 use crate::arguments::{Arguments, Command};
 use crate::exit::Exit;
@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Drain(drain) => on_one_thread(drain::run(drain, nodes, screen)),
         Command::Cutover(cutover) => on_one_thread(cutover::run(cutover, nodes, screen)),
         Command::Status(status) => on_one_thread(status::run(status, nodes, screen)),
+        Command::Guard(guard) => on_one_thread(guard::run(guard, nodes, screen)),
         Command::Rebuild(rebuild) => on_one_thread(rebuild::run(rebuild, nodes, screen)),
     }
 }

@@ -101,6 +101,32 @@ impl Shown for Rebuilt {
     }
 }
 
+/// Whom the mass-loss guard let go.
+#[derive(Debug, Serialize)]
+pub(crate) struct Released {
+    sessions: u64,
+    instances: u64,
+}
+
+impl Released {
+    pub(crate) fn new(sessions: u64, instances: u64) -> Self {
+        Self { sessions, instances }
+    }
+}
+
+impl Shown for Released {
+    fn table(&self, _paint: Paint) -> String {
+        match self.sessions {
+            0 => "it held nobody; who is lost within the next 10 s is removed\n".to_owned(),
+            sessions => format!("{sessions} sessions with {} instances are removed\n", self.instances),
+        }
+    }
+
+    fn text(&self) -> String {
+        format!("{}\t{}\n", self.sessions, self.instances)
+    }
+}
+
 /// As it is written on the command line.
 pub(super) fn cutover_word(cutover: Cutover) -> String {
     match cutover {

@@ -17,7 +17,7 @@ mod screen;
 mod services;
 mod status;
 
-pub(crate) use answers::{CutoverSet, DrainLine, Rebuilt};
+pub(crate) use answers::{CutoverSet, DrainLine, Rebuilt, Released};
 pub(crate) use change::ChangeLine;
 pub(crate) use checked::Checks;
 pub(crate) use files::{Repaired, Verified};

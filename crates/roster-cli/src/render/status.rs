@@ -21,6 +21,10 @@ pub(crate) struct Status {
     listen: String,
     durability: String,
     read_only: Option<String>,
+    /// Why the mass-loss guard holds removals, if it does.
+    guard: Option<String>,
+    guarded_sessions: u64,
+    guarded_instances: u64,
     position: u64,
     sessions: u64,
     sessions_connected: u64,
@@ -66,6 +70,9 @@ impl Status {
             listen: status.listen,
             durability: status.durability,
             read_only: (!status.read_only.is_empty()).then_some(status.read_only),
+            guard: (!status.guard.is_empty()).then_some(status.guard),
+            guarded_sessions: status.guarded_sessions,
+            guarded_instances: status.guarded_instances,
             position: status.position,
             sessions: status.sessions,
             sessions_connected: status.sessions_connected,
@@ -140,6 +147,12 @@ fn concerns(status: &v1::GetStatusResponse) -> Vec<String> {
     let mut concerns = Vec::new();
     if !status.read_only.is_empty() {
         concerns.push(format!("takes no changes: {}", status.read_only));
+    }
+    if !status.guard.is_empty() {
+        concerns.push(format!(
+            "the mass-loss guard holds {} sessions with {} instances: {}; `roster guard release` removes them",
+            status.guarded_sessions, status.guarded_instances, status.guard
+        ));
     }
     match status.durability.as_str() {
         "synced" => {}

@@ -197,6 +197,18 @@ impl Client {
         Ok(self.call("status", call).await?.1)
     }
 
+    /// Lets those be removed whom the mass-loss guard holds; returns what it held.
+    ///
+    /// # Errors
+    /// Those of every call, see [`get_main`](Self::get_main).
+    pub async fn release_guard(&self) -> Result<v1::ReleaseGuardResponse, Error> {
+        let call = |lease: &Lease| {
+            let mut admin = lease.admin();
+            async move { admin.release_guard(v1::ReleaseGuardRequest {}).await }
+        };
+        Ok(self.call("release_guard", call).await?.1)
+    }
+
     /// Makes the node write a new snapshot and switch to it; returns when that is done, a minute at most.
     ///
     /// # Errors

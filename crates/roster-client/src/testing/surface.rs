@@ -232,6 +232,13 @@ impl Admin for Surface {
         })))
     }
 
+    async fn release_guard(
+        &self,
+        _: Request<v1::ReleaseGuardRequest>,
+    ) -> Result<Response<v1::ReleaseGuardResponse>, Status> {
+        Err(Status::unimplemented("a node in memory has no mass-loss guard"))
+    }
+
     async fn rebuild(&self, _: Request<v1::RebuildRequest>) -> Result<Response<v1::RebuildResponse>, Status> {
         Err(Status::unimplemented("a node in memory has nothing to rebuild"))
     }

@@ -21,6 +21,14 @@ impl Directory {
         for (&number, service) in &self.tables.services {
             self.check_service(number, service);
         }
+        let tallies = self.tables.services.values().map(|service| service.tally);
+        let total = tallies.fold(Tally::default(), |sum, tally| Tally {
+            up: sum.up + tally.up,
+            unconfirmed: sum.unconfirmed + tally.unconfirmed,
+            suspect: sum.suspect + tally.suspect,
+            draining: sum.draining + tally.draining,
+        });
+        assert_eq!(total, self.tables.total, "D9: the tally of all");
         self.check_numbers();
     }
 

@@ -19,6 +19,10 @@ pub struct Counts {
     pub services: usize,
     /// Instances, pending ones included.
     pub instances: usize,
+    /// Visible instances.
+    pub visible: usize,
+    /// Visible instances of whom nothing is heard: suspect, or not back since the node restarted.
+    pub silent: usize,
 }
 
 impl Directory {
@@ -102,11 +106,14 @@ impl Directory {
     /// How much there is, without counting.
     #[must_use]
     pub fn counts(&self) -> Counts {
+        let total = &self.tables.total;
         Counts {
             sessions: self.tables.sessions.len(),
             connected: self.tables.connected,
             services: self.tables.services.len(),
             instances: self.tables.instances.len(),
+            visible: (total.up + total.unconfirmed + total.suspect) as usize,
+            silent: (total.unconfirmed + total.suspect) as usize,
         }
     }
 

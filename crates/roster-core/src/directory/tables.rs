@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::words::{Cutover, InstanceId, Registration, ServiceName, SessionId};
 
 use super::record::{Rank, Record};
-use super::service::{Service, ServiceNumber};
+use super::service::{Service, ServiceNumber, Tally};
 use super::session::Session;
 use super::{Instance, Liveness};
 
@@ -35,6 +35,8 @@ pub(super) struct Tables {
     pub(super) places: BTreeSet<(u64, InstanceId)>,
     /// Sessions that are up.
     pub(super) connected: usize,
+    /// The sum of the tallies of all services.
+    pub(super) total: Tally,
     last_number: u64,
 }
 
@@ -164,6 +166,7 @@ impl Tables {
             record.draining = true;
             let (number, visible) = (record.service, record.is_visible());
             self.service_mut(number).tally.draining += u32::from(visible);
+            self.total.draining += u32::from(visible);
         }
     }
 
@@ -185,6 +188,8 @@ impl Tables {
             if let Some(service) = self.services.get_mut(&record.service) {
                 *service.tally.of(before) -= 1;
                 *service.tally.of(liveness) += 1;
+                *self.total.of(before) -= 1;
+                *self.total.of(liveness) += 1;
             }
             let key = (record.service, record.registration.version);
             match (counts_as_up(before), counts_as_up(liveness)) {
@@ -205,6 +210,7 @@ impl Tables {
         for service in self.services.values_mut() {
             service.tally.unconfirmed += std::mem::take(&mut service.tally.up);
         }
+        self.total.unconfirmed += std::mem::take(&mut self.total.up);
         self.connected = 0;
     }
 
@@ -296,6 +302,8 @@ impl Tables {
         let service = self.service_mut(record.service);
         *service.tally.of(liveness) += 1;
         service.tally.draining += u32::from(record.draining);
+        *self.total.of(liveness) += 1;
+        self.total.draining += u32::from(record.draining);
         if counts_as_up(liveness) {
             *self.up.entry((record.service, record.registration.version)).or_insert(0) += 1;
         }
@@ -308,6 +316,8 @@ impl Tables {
         service.tally.draining -= u32::from(record.draining);
         let led = service.lead.is_some_and(|(lead, _)| lead == record.rank());
         self.ranks.remove(&(record.service, record.rank()));
+        *self.total.of(liveness) -= 1;
+        self.total.draining -= u32::from(record.draining);
         if led {
             self.service_mut(record.service).lead = self.lead_by_rank(record.service);
         }

@@ -874,6 +874,13 @@ pub struct GetStatusResponse {
     pub watch_resets: u64,
     #[prost(uint64, tag = "16")]
     pub process_id: u64,
+    /// Why the mass-loss guard holds removals; empty when it does not.
+    #[prost(string, tag = "17")]
+    pub guard: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "18")]
+    pub guarded_sessions: u64,
+    #[prost(uint64, tag = "19")]
+    pub guarded_instances: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogStatus {
@@ -907,6 +914,16 @@ pub struct LogStatus {
     /// What recovery found: torn tails cut, and where they are kept.
     #[prost(string, repeated, tag = "14")]
     pub recovery_notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseGuardRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseGuardResponse {
+    /// What it held.
+    #[prost(uint64, tag = "1")]
+    pub sessions: u64,
+    #[prost(uint64, tag = "2")]
+    pub instances: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RebuildRequest {}
@@ -1452,6 +1469,32 @@ pub mod admin_client {
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Admin/Rebuild");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Admin", "Rebuild"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets those be removed whom the mass-loss guard holds, and whoever else is
+        /// lost within the next ten seconds.
+        pub async fn release_guard(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseGuardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseGuardResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Admin/ReleaseGuard",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Admin", "ReleaseGuard"));
             self.inner.unary(req, path, codec).await
         }
     }

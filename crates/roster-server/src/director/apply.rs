@@ -161,6 +161,7 @@ impl Director {
         let Some(summary) = self.directory.session(session) else { return };
         let grace = Duration::from_millis(summary.grace.millis().into());
         self.liveness.attached(self.clock.now(), session, attachment, grace);
+        self.guard.settled(session);
         if let Some(earlier) = self.sessions.attach(session, attachment, link.clone()) {
             earlier.end(v1::farewell::Reason::ResumedElsewhere, "another stream resumed this session");
         }
@@ -184,6 +185,7 @@ impl Director {
 
     fn session_gone(&mut self, session: SessionId, reason: v1::farewell::Reason, message: &str) {
         self.liveness.gone(session);
+        self.guard.settled(session);
         if let Some(link) = self.sessions.detach(session) {
             link.end(reason, message);
         }

@@ -9,6 +9,7 @@
 //! * **N3, as logged**: a timer or a lost stream changes nothing by itself; it becomes a command.
 
 mod apply;
+mod losses;
 mod probes;
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use tracing::warn;
 
 use crate::awake::{AwakeClock, LOOK_AT_LEAST_EVERY};
 use crate::drains::{Drains, Report};
+use crate::guard::{Guard, GuardSettings};
 use crate::liveness::{Due, Liveness, Spans};
 use crate::mail::{Attached, Counts, DirectorMail, Origin, Submission, WriterMail};
 use crate::sessions::Sessions;
@@ -44,6 +46,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct DirectorSettings {
     pub(crate) spans: Spans,
     pub(crate) watches: WatchSettings,
+    pub(crate) guard: GuardSettings,
     pub(crate) bookmark_interval: Duration,
 }
 
@@ -52,6 +55,7 @@ pub(crate) struct Director {
     directory: Directory,
     effects: Effects,
     liveness: Liveness,
+    guard: Guard,
     clock: AwakeClock,
     started: Instant,
     sessions: Sessions,
@@ -86,6 +90,7 @@ impl Director {
             directory,
             effects: Effects::default(),
             liveness: Liveness::new(settings.spans),
+            guard: Guard::new(settings.guard),
             clock: AwakeClock::default(),
             started: now,
             sessions: Sessions::default(),
@@ -181,6 +186,9 @@ impl Director {
             DirectorMail::Counts(reply) => {
                 let _ = reply.send(self.counts());
             }
+            DirectorMail::ReleaseGuard(reply) => {
+                let _ = reply.send(self.release_guard());
+            }
             DirectorMail::Stop => self.stop(),
             DirectorMail::Quit => {}
         }
@@ -194,7 +202,7 @@ impl Director {
                 Due::Suspect { session, attachment, reason } => {
                     self.submit(Command::SuspectSession { session, attachment, reason });
                 }
-                Due::Expire { session, attachment } => self.submit(Command::ExpireSession { session, attachment }),
+                Due::Expire { session, attachment } => self.expire(session, attachment),
                 Due::FinishHandover { service, pending } => self.submit(Command::FinishHandover { service, pending }),
             }
         }
@@ -297,6 +305,7 @@ impl Director {
             watch_streams,
             watches,
             watch_resets,
+            held: self.held(),
         }
     }
 }

@@ -50,6 +50,9 @@ impl Admin for AdminApi {
             connections: self.desk.gauges.connections.load(Ordering::Relaxed) as u64,
             watch_resets: counts.watch_resets,
             process_id: std::process::id().into(),
+            guard: counts.held.why,
+            guarded_sessions: counts.held.sessions,
+            guarded_instances: counts.held.instances,
             log: Some(v1::LogStatus {
                 directory: log.directory.display().to_string(),
                 switch_directory: log.switch_directory.map(|path| path.display().to_string()).unwrap_or_default(),
@@ -68,6 +71,16 @@ impl Admin for AdminApi {
             }),
         };
         Ok(Response::new(status))
+    }
+
+    async fn release_guard(
+        &self,
+        _request: Request<v1::ReleaseGuardRequest>,
+    ) -> Result<Response<v1::ReleaseGuardResponse>, Status> {
+        let (reply, held) = oneshot::channel();
+        self.desk.tell(DirectorMail::ReleaseGuard(reply)).await?;
+        let held = held.await.map_err(|_| stopping())?;
+        Ok(Response::new(v1::ReleaseGuardResponse { sessions: held.sessions, instances: held.instances }))
     }
 
     async fn rebuild(&self, _request: Request<v1::RebuildRequest>) -> Result<Response<v1::RebuildResponse>, Status> {
