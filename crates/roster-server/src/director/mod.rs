@@ -67,7 +67,7 @@ pub(crate) struct Director {
     backlog: VecDeque<Command>,
     /// Streams that ended while the node caught up after a stall. Clients that gave it up meanwhile are
     /// back on other streams, which wait behind these; whoever is not when all is read is suspect.
-    ended: Vec<(SessionId, Position)>,
+    ended: Vec<Attached>,
     due: Vec<Due>,
     settings: DirectorSettings,
     next_bookmark: Instant,
@@ -131,8 +131,8 @@ impl Director {
                 self.take_in(mail);
             }
             if !self.clock.is_catching_up() {
-                for (session, attachment) in std::mem::take(&mut self.ended) {
-                    self.stream_ended(session, attachment);
+                for stream in std::mem::take(&mut self.ended) {
+                    self.stream_ended(stream);
                 }
             }
             self.timers();
@@ -255,7 +255,7 @@ impl Director {
             return;
         }
         if self.clock.is_catching_up() {
-            self.ended.push((session, attachment));
+            self.ended.push(Attached { session, attachment });
             return;
         }
         self.sessions.detach(session);
