@@ -1,0 +1,305 @@
+//! The dispatcher of one queue: who gets which message next, and who holds one until when.
+//!
+//! Volatile and pure: it has no socket and no clock, it is told the time, and after a restart of the
+//! node it begins anew from what the queue keeps. It changes nothing in the queue; what it finds out
+//! (a deadline passed, a consumer left) its caller writes into a command.
+//!
+//! # Always true
+//! * **K8, one holder**: a message in flight is with one consumer, and every index says the same of it.
+//! * **K9, windows hold**: no delivery goes to a consumer without a free place in its window, nor beyond
+//!   the queue's `in-flight-max`.
+//! * **K10, most free first**: a delivery goes to the consumer with the most free window; among equals to
+//!   the one whose last delivery (or arrival) is longest ago.
+//! * **K11, nothing lost**: each message of the queue that is not dead is ahead, due, in flight or settling,
+//!   and only one of these.
+//!
+//! New messages and those that are due again take turns, so neither stands in the way of the other
+//! (M-1, M-5). Work is logarithmic in what is in flight and due, for each message.
+
+mod consumers;
+mod flights;
+mod invariants;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::backlog::Queue;
+use super::command::Attempt;
+use super::effect::{Effects, Gone, Ready};
+use super::ids::{ConsumerId, MessageId, Window};
+use super::message::Message;
+use super::query::{Place, Stored};
+use crate::limits::ACK_TIMEOUT_MILLIS_MAX;
+use crate::words::Timestamp;
+
+use consumers::Consumers;
+use flights::{Flight, Flights};
+
+/// Who consumes a queue, and what each of them holds.
+#[derive(Debug, Clone, Default)]
+pub struct Dispatcher {
+    /// The first fresh message that was never delivered has this id or a higher one: those are ahead.
+    ahead: MessageId,
+    /// What was delivered before and is to be delivered again, by when.
+    due: BTreeSet<(Timestamp, MessageId)>,
+    flights: Flights,
+    /// What is no more in flight, while the command about it is on its way through the log.
+    settling: BTreeSet<MessageId>,
+    consumers: Consumers,
+    next: Next,
+}
+
+/// Whose turn it is when both are there.
+#[derive(Debug, Clone, Copy, Default)]
+enum Next {
+    #[default]
+    Again,
+    Fresh,
+}
+
+/// One message on its way to a consumer. It says itself what it is: whatever becomes of the message
+/// while this waits to be sent, it leaves as what it was (M-15).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub id: MessageId,
+    /// The first is 1.
+    pub attempt: u32,
+    /// When it was published.
+    pub enqueued: Timestamp,
+    pub message: Message,
+}
+
+/// What each consumer gets, in order.
+pub type Deliveries = BTreeMap<ConsumerId, Vec<Delivery>>;
+
+/// How much is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    pub consumers: usize,
+    /// Messages with consumers.
+    pub in_flight: usize,
+    /// Messages whose verdict is on its way through the log.
+    pub settling: usize,
+    /// Messages that wait for their next delivery after a failed one.
+    pub due: usize,
+}
+
+impl Dispatcher {
+    /// Nobody consumes yet, and everything that the queue keeps is to be delivered.
+    #[must_use]
+    pub fn new(queue: &Queue) -> Self {
+        let failed = queue.failed(MessageId::default());
+        Self { due: failed.map(|stored| (due(&stored), stored.id)).collect(), ..Self::default() }
+    }
+
+    /// A stream begins to consume, or has another window from here on.
+    pub fn join(&mut self, consumer: ConsumerId, window: Window) {
+        self.consumers.join(consumer, window);
+    }
+
+    /// A stream ended. What it held is to be released, by a command with these attempts (M-11).
+    #[must_use]
+    pub fn leave(&mut self, consumer: ConsumerId) -> Vec<Attempt> {
+        let held = self.consumers.leave(consumer);
+        let flights = held.into_iter().filter_map(|id| Some((id, self.flights.remove(id)?)));
+        let attempts: Vec<_> = flights.map(|(message, flight)| Attempt { message, attempt: flight.attempt }).collect();
+        self.settling.extend(attempts.iter().map(|attempt| attempt.message));
+        attempts
+    }
+
+    /// A consumer acknowledges. What comes back is what the command should name: also what another
+    /// consumer holds meanwhile, or what waits to be delivered again. Of that, nothing is delivered any more.
+    #[must_use]
+    pub fn acknowledge(&mut self, queue: &Queue, consumer: ConsumerId, messages: &[MessageId]) -> Vec<MessageId> {
+        let mut named = Vec::with_capacity(messages.len());
+        for &id in messages {
+            if self.flights.get(id).is_some_and(|flight| flight.consumer == consumer) {
+                self.flights.remove(id);
+                self.consumers.took_back(consumer, id);
+                self.settling.insert(id);
+            } else if let Some(stored) = queue.message(id) {
+                // With another consumer it stays in flight until the command is applied.
+                if self.flights.get(id).is_none() && !matches!(stored.place, Place::Dead { .. }) {
+                    self.due.remove(&(due(&stored), id));
+                    self.settling.insert(id);
+                }
+            } else {
+                continue;
+            }
+            named.push(id);
+        }
+        self.consumers.settle(consumer);
+        named
+    }
+
+    /// A consumer says that it failed: the attempt for the command, or nothing when it does not hold the
+    /// message any more.
+    #[must_use]
+    pub fn fail(&mut self, consumer: ConsumerId, message: MessageId) -> Option<Attempt> {
+        let flight = self.flights.get(message).filter(|flight| flight.consumer == consumer)?;
+        let attempt = flight.attempt;
+        self.end_flight(message);
+        self.settling.insert(message);
+        Some(Attempt { message, attempt })
+    }
+
+    /// A consumer needs longer (M-12): until this moment, or 12 hours from now. The new deadline, or nothing
+    /// when it does not hold the message any more.
+    pub fn extend(
+        &mut self,
+        now: Timestamp,
+        consumer: ConsumerId,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Option<Timestamp> {
+        self.flights.get(message).filter(|flight| flight.consumer == consumer)?;
+        let deadline = until.min(later(now, ACK_TIMEOUT_MILLIS_MAX));
+        self.flights.set_deadline(message, deadline);
+        Some(deadline)
+    }
+
+    /// What was not acknowledged in time, for a command that says so.
+    #[must_use]
+    pub fn expire(&mut self, now: Timestamp) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        while let Some((message, attempt)) = self.flights.expired(now) {
+            self.end_flight(message);
+            self.settling.insert(message);
+            attempts.push(Attempt { message, attempt });
+        }
+        attempts
+    }
+
+    /// A command about this queue was applied; this is the queue after it.
+    pub fn take_in(&mut self, queue: &Queue, effects: &Effects) {
+        for ready in &effects.ready {
+            match *ready {
+                // It is ahead.
+                Ready::Fresh { .. } => {}
+                Ready::Again { message, due } => {
+                    self.end_flight(message);
+                    self.settling.remove(&message);
+                    self.due.insert((due, message));
+                }
+            }
+        }
+        for &Gone { message, due } in &effects.gone {
+            self.end_flight(message);
+            self.settling.remove(&message);
+            self.due.remove(&(due.unwrap_or_default(), message));
+        }
+        if effects.emptied.is_some() {
+            let is_there = |id: MessageId| queue.message(id).is_some();
+            let flown: Vec<_> = self.flights.ids().filter(|&id| !is_there(id)).collect();
+            flown.into_iter().for_each(|id| self.end_flight(id));
+            self.settling.retain(|&id| is_there(id));
+            self.due.retain(|&(_, id)| is_there(id));
+        }
+    }
+
+    /// The log did not take the command about these: they are delivered again.
+    pub fn withdraw(&mut self, queue: &Queue, messages: &[MessageId]) {
+        for &id in messages {
+            if self.settling.remove(&id)
+                && let Some(stored) = queue.message(id)
+                && !self.is_ahead(&stored)
+            {
+                self.due.insert((due(&stored), id));
+            }
+        }
+    }
+
+    /// Hands out what can be handed out now.
+    pub fn deliver(&mut self, now: Timestamp, queue: &Queue, deliveries: &mut Deliveries) {
+        let settings = queue.settings();
+        let deadline = later(now, settings.ack_timeout_millis);
+        while self.flights.len() < settings.in_flight_max as usize
+            && let Some(consumer) = self.consumers.most_free()
+            && let Some(Stored { id, message, enqueued, attempts, .. }) = self.take_next(now, queue)
+        {
+            let attempt = attempts.saturating_add(1);
+            self.consumers.gave(consumer, id);
+            self.flights.insert(id, Flight { consumer, attempt, deadline });
+            let delivery = Delivery { id, attempt, enqueued, message: message.clone() };
+            deliveries.entry(consumer).or_default().push(delivery);
+        }
+    }
+
+    /// When to come back, if nothing else happens: something expires, or is due and somebody is free.
+    #[must_use]
+    pub fn next_wake(&self, queue: &Queue) -> Option<Timestamp> {
+        let room = self.flights.len() < queue.settings().in_flight_max as usize;
+        let due = self.due.first().filter(|_| room && self.consumers.most_free().is_some());
+        self.flights.next_deadline().into_iter().chain(due.map(|&(due, _)| due)).min()
+    }
+
+    /// How much is under way.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            consumers: self.consumers.len(),
+            in_flight: self.flights.len(),
+            settling: self.settling.len(),
+            due: self.due.len(),
+        }
+    }
+
+    /// Every consumer by number: its window, and how many messages it holds.
+    pub fn consumers(&self) -> impl Iterator<Item = (ConsumerId, Window, usize)> {
+        self.consumers.iter()
+    }
+
+    fn take_next<'a>(&mut self, now: Timestamp, queue: &'a Queue) -> Option<Stored<'a>> {
+        match self.next {
+            Next::Again => self.take_again(now, queue).or_else(|| self.take_fresh(queue)),
+            Next::Fresh => self.take_fresh(queue).or_else(|| self.take_again(now, queue)),
+        }
+    }
+
+    fn take_again<'a>(&mut self, now: Timestamp, queue: &'a Queue) -> Option<Stored<'a>> {
+        while let Some(&(due, id)) = self.due.first()
+            && due <= now
+        {
+            self.due.pop_first();
+            if let Some(stored) = queue.message(id) {
+                self.next = Next::Fresh;
+                return Some(stored);
+            }
+        }
+        None
+    }
+
+    fn take_fresh<'a>(&mut self, queue: &'a Queue) -> Option<Stored<'a>> {
+        while let Some(stored) = queue.next_fresh(self.ahead) {
+            self.ahead = stored.id.plus(1);
+            // A late acknowledgement of before a restart may be on its way.
+            if !self.settling.contains(&stored.id) {
+                self.next = Next::Again;
+                return Some(stored);
+            }
+        }
+        None
+    }
+
+    fn is_ahead(&self, stored: &Stored<'_>) -> bool {
+        stored.place == Place::Fresh && stored.id >= self.ahead
+    }
+
+    fn end_flight(&mut self, message: MessageId) {
+        if let Some(flight) = self.flights.remove(message) {
+            self.consumers.took_back(flight.consumer, message);
+            self.consumers.settle(flight.consumer);
+        }
+    }
+}
+
+/// When a message may be delivered again; one that never failed, at once.
+fn due(stored: &Stored<'_>) -> Timestamp {
+    match stored.place {
+        Place::Failed { due, .. } => due,
+        Place::Fresh | Place::Dead { .. } => Timestamp::default(),
+    }
+}
+
+fn later(now: Timestamp, millis: u32) -> Timestamp {
+    Timestamp::new(now.get().saturating_add(u64::from(millis)))
+}
