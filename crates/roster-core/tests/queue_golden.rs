@@ -116,7 +116,7 @@ impl Conversation {
         let mut effects = Effects::default();
         let outcome = self.queues.apply(self.now, command.clone(), &mut effects);
         self.queues.check_invariants();
-        match name_of(&command) {
+        match command.queue() {
             Some(name) if self.queues.queue(name).is_some() => {
                 let queue = self.queues.queue(name).unwrap();
                 let dispatcher = self.dispatchers.entry(name.clone()).or_insert_with(|| Dispatcher::new(queue));
@@ -198,22 +198,6 @@ impl Conversation {
         let mut text = String::new();
         writeln!(text, "{} items, {}", snapshot.len(), if same { "the same" } else { "DIFFERENT" })?;
         Ok(text)
-    }
-}
-
-fn name_of(command: &Command) -> Option<&QueueName> {
-    match command {
-        Command::StartNode => None,
-        Command::CreateQueue { queue, .. }
-        | Command::UpdateSettings { queue, .. }
-        | Command::DeleteQueue { queue }
-        | Command::Publish { queue, .. }
-        | Command::Acknowledge { queue, .. }
-        | Command::Fail { queue, .. }
-        | Command::Release { queue, .. }
-        | Command::Purge { queue, .. }
-        | Command::RequeueDead { queue, .. }
-        | Command::DropDead { queue, .. } => Some(queue),
     }
 }
 

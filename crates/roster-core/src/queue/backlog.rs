@@ -7,7 +7,7 @@
 //! ```
 
 use super::command::{Attempt, Contents, DeadLetters, Failure, Origin};
-use super::effect::{Effects, Gone, Ready};
+use super::effect::{Effects, Fate, Gone, Ready};
 use super::fresh::{Fresh, Slot};
 use super::ids::{MessageId, QueueName};
 use super::message::{Message, Reason};
@@ -131,7 +131,7 @@ impl Queue {
                 continue;
             };
             removed += 1;
-            effects.gone.push(Gone { message, due });
+            effects.gone.push(Gone { message, due, fate: Fate::Removed });
         }
         self.totals.acknowledged += removed;
         Outcome::Acknowledged { removed, unknown: messages.len() as u64 - removed }
@@ -174,11 +174,11 @@ impl Queue {
         if attempt >= self.settings.attempts_max {
             ended.dead += 1;
             self.dead.insert(message, Record { slot, attempts: attempt, when: turn.at, reason });
-            turn.effects.gone.push(Gone { message, due: was_due });
+            turn.effects.gone.push(Gone { message, due: was_due, fate: Fate::Dead });
         } else {
             ended.again += 1;
             self.failed.insert(message, Record { slot, attempts: attempt, when: due, reason });
-            turn.effects.ready.push(Ready::Again { message, due });
+            turn.effects.ready.push(Ready::Again { message, due, before: was_due });
         }
     }
 
@@ -209,7 +209,7 @@ impl Queue {
         let due = turn.at;
         let take_back = |queue: &mut Self, message, record: Record| {
             queue.failed.insert(message, Record { attempts: 0, when: due, ..record });
-            turn.effects.ready.push(Ready::Again { message, due });
+            turn.effects.ready.push(Ready::Again { message, due, before: None });
         };
         self.take_dead(dead, take_back)
     }
@@ -219,7 +219,7 @@ impl Queue {
             DeadLetters::All => self.purge(effects, Contents::Dead),
             DeadLetters::These(_) => self.take_dead(dead, |queue, message, _| {
                 queue.totals.discarded += 1;
-                effects.gone.push(Gone { message, due: None });
+                effects.gone.push(Gone { message, due: None, fate: Fate::Removed });
             }),
         }
     }

@@ -33,6 +33,26 @@ pub enum Command {
     DropDead { queue: QueueName, dead: DeadLetters },
 }
 
+impl Command {
+    /// The queue that it is about; whose dispatcher takes in its effects.
+    #[must_use]
+    pub fn queue(&self) -> Option<&QueueName> {
+        match self {
+            Self::StartNode => None,
+            Self::CreateQueue { queue, .. }
+            | Self::UpdateSettings { queue, .. }
+            | Self::DeleteQueue { queue }
+            | Self::Publish { queue, .. }
+            | Self::Acknowledge { queue, .. }
+            | Self::Fail { queue, .. }
+            | Self::Release { queue, .. }
+            | Self::Purge { queue, .. }
+            | Self::RequeueDead { queue, .. }
+            | Self::DropDead { queue, .. } => Some(queue),
+        }
+    }
+}
+
 /// Where a batch comes from. The sequences of a producer begin at 1 and have no gaps; what was stored
 /// already is not stored again.
 #[derive(Debug, Clone, PartialEq, Eq)]

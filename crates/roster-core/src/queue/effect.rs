@@ -33,8 +33,8 @@ impl Effects {
 pub enum Ready {
     /// `messages` new ones, their ids from `first` on without gaps.
     Fresh { first: MessageId, messages: u64 },
-    /// One that was delivered before, from `due` on.
-    Again { message: MessageId, due: Timestamp },
+    /// One that was delivered before, from `due` on; `before` is when it was due until this command.
+    Again { message: MessageId, due: Timestamp, before: Option<Timestamp> },
 }
 
 /// What is not to be delivered any more: acknowledged, dropped, or dead.
@@ -43,4 +43,14 @@ pub struct Gone {
     pub message: MessageId,
     /// Of one that failed before: when it was due.
     pub due: Option<Timestamp>,
+    pub fate: Fate,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The queue does not keep it any more.
+    Removed,
+    /// It is a dead letter; it may be acknowledged or requeued.
+    Dead,
 }

@@ -47,7 +47,7 @@ mod turn;
 pub use backlog::{Discarded, Queue, Totals};
 pub use command::{Attempt, Command, Contents, DeadLetters, Failure, Origin};
 pub use dispatcher::{Deliveries, Delivery, Dispatcher, Traffic};
-pub use effect::{Effects, Gone, Ready};
+pub use effect::{Effects, Fate, Gone, Ready};
 pub use ids::{ConsumerId, MessageId, ProducerId, QueueName, Window};
 pub use machine::Queues;
 pub use message::{Delay, Message, Reason};

@@ -1,6 +1,6 @@
 //! How outcomes, effects, deliveries and messages of queues read in a transcript.
 
-use roster_core::queue::{Deliveries, Effects, Outcome, Place, Ready, Stored};
+use roster_core::queue::{Deliveries, Effects, Fate, Outcome, Place, Ready, Stored};
 
 pub(crate) fn outcome(outcome: &Outcome) -> String {
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
@@ -30,11 +30,12 @@ pub(crate) fn effects(effects: &Effects) -> String {
     let ready = effects.ready.iter().map(|ready| match ready {
         Ready::Fresh { first, messages: 1 } => format!("{first}"),
         Ready::Fresh { first, messages } => format!("{first} to {}", first.get() + messages - 1),
-        Ready::Again { message, due } => format!("{message} from {due} on"),
+        Ready::Again { message, due, .. } => format!("{message} from {due} on"),
     });
-    let gone = effects.gone.iter().map(|gone| match gone.due {
-        None => format!("{}", gone.message),
-        Some(due) => format!("{} (due {due})", gone.message),
+    let gone = effects.gone.iter().map(|gone| match (gone.fate, gone.due) {
+        (Fate::Dead, _) => format!("{} dead", gone.message),
+        (Fate::Removed, None) => format!("{}", gone.message),
+        (Fate::Removed, Some(due)) => format!("{} (due {due})", gone.message),
     });
     let gone = gone.chain(effects.emptied.map(|contents| format!("all {contents:?}").to_lowercase()));
     let line = |mark: char, words: Vec<String>| match words.len() {

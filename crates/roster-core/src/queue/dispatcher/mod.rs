@@ -11,7 +11,7 @@
 //! * **K10, most free first**: a delivery goes to the consumer with the most free window; among equals to
 //!   the one whose last delivery (or arrival) is longest ago.
 //! * **K11, nothing lost**: each message of the queue that is not dead is ahead, due, in flight or settling,
-//!   and only one of these.
+//!   and only one of these; a dead letter is none of them, but for one that is being acknowledged.
 //!
 //! New messages and those that are due again take turns, so neither stands in the way of the other
 //! (M-1, M-5). Work is logarithmic in what is in flight and due, for each message.
@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::backlog::Queue;
 use super::command::Attempt;
-use super::effect::{Effects, Gone, Ready};
+use super::effect::{Effects, Fate, Gone, Ready};
 use super::ids::{ConsumerId, MessageId, Window};
 use super::message::Message;
 use super::query::{Place, Stored};
@@ -43,9 +43,18 @@ pub struct Dispatcher {
     due: BTreeSet<(Timestamp, MessageId)>,
     flights: Flights,
     /// What is no more in flight, while the command about it is on its way through the log.
-    settling: BTreeSet<MessageId>,
+    settling: BTreeMap<MessageId, Word>,
     consumers: Consumers,
     next: Next,
+}
+
+/// What the newest of the commands says that are on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// The delivery ended without an acknowledgement.
+    Ended,
+    /// It is done. Whatever commands before this one say of it, it is not delivered again in between.
+    Acknowledged,
 }
 
 /// Whose turn it is when both are there.
@@ -102,7 +111,7 @@ impl Dispatcher {
         let held = self.consumers.leave(consumer);
         let flights = held.into_iter().filter_map(|id| Some((id, self.flights.remove(id)?)));
         let attempts: Vec<_> = flights.map(|(message, flight)| Attempt { message, attempt: flight.attempt }).collect();
-        self.settling.extend(attempts.iter().map(|attempt| attempt.message));
+        self.settling.extend(attempts.iter().map(|attempt| (attempt.message, Word::Ended)));
         attempts
     }
 
@@ -115,12 +124,13 @@ impl Dispatcher {
             if self.flights.get(id).is_some_and(|flight| flight.consumer == consumer) {
                 self.flights.remove(id);
                 self.consumers.took_back(consumer, id);
-                self.settling.insert(id);
+                self.settling.insert(id, Word::Acknowledged);
             } else if let Some(stored) = queue.message(id) {
-                // With another consumer it stays in flight until the command is applied.
-                if self.flights.get(id).is_none() && !matches!(stored.place, Place::Dead { .. }) {
+                // With another consumer it stays in flight until the command is applied. A dead letter may
+                // be about to be requeued.
+                if self.flights.get(id).is_none() {
                     self.due.remove(&(due(&stored), id));
-                    self.settling.insert(id);
+                    self.settling.insert(id, Word::Acknowledged);
                 }
             } else {
                 continue;
@@ -138,7 +148,7 @@ impl Dispatcher {
         let flight = self.flights.get(message).filter(|flight| flight.consumer == consumer)?;
         let attempt = flight.attempt;
         self.end_flight(message);
-        self.settling.insert(message);
+        self.settling.insert(message, Word::Ended);
         Some(Attempt { message, attempt })
     }
 
@@ -163,7 +173,7 @@ impl Dispatcher {
         let mut attempts = Vec::new();
         while let Some((message, attempt)) = self.flights.expired(now) {
             self.end_flight(message);
-            self.settling.insert(message);
+            self.settling.insert(message, Word::Ended);
             attempts.push(Attempt { message, attempt });
         }
         attempts
@@ -175,23 +185,28 @@ impl Dispatcher {
             match *ready {
                 // It is ahead.
                 Ready::Fresh { .. } => {}
-                Ready::Again { message, due } => {
+                Ready::Again { message, due, before } => {
                     self.end_flight(message);
-                    self.settling.remove(&message);
-                    self.due.insert((due, message));
+                    self.due.remove(&(before.unwrap_or_default(), message));
+                    if !self.is_acknowledged(message) {
+                        self.settling.remove(&message);
+                        self.due.insert((due, message));
+                    }
                 }
             }
         }
-        for &Gone { message, due } in &effects.gone {
+        for &Gone { message, due, fate } in &effects.gone {
             self.end_flight(message);
-            self.settling.remove(&message);
             self.due.remove(&(due.unwrap_or_default(), message));
+            if fate == Fate::Removed || !self.is_acknowledged(message) {
+                self.settling.remove(&message);
+            }
         }
         if effects.emptied.is_some() {
             let is_there = |id: MessageId| queue.message(id).is_some();
             let flown: Vec<_> = self.flights.ids().filter(|&id| !is_there(id)).collect();
             flown.into_iter().for_each(|id| self.end_flight(id));
-            self.settling.retain(|&id| is_there(id));
+            self.settling.retain(|&id, _| is_there(id));
             self.due.retain(|&(_, id)| is_there(id));
         }
     }
@@ -199,9 +214,10 @@ impl Dispatcher {
     /// The log did not take the command about these: they are delivered again.
     pub fn withdraw(&mut self, queue: &Queue, messages: &[MessageId]) {
         for &id in messages {
-            if self.settling.remove(&id)
+            if self.settling.remove(&id).is_some()
                 && let Some(stored) = queue.message(id)
                 && !self.is_ahead(&stored)
+                && !matches!(stored.place, Place::Dead { .. })
             {
                 self.due.insert((due(&stored), id));
             }
@@ -272,7 +288,7 @@ impl Dispatcher {
         while let Some(stored) = queue.next_fresh(self.ahead) {
             self.ahead = stored.id.plus(1);
             // A late acknowledgement of before a restart may be on its way.
-            if !self.settling.contains(&stored.id) {
+            if !self.settling.contains_key(&stored.id) {
                 self.next = Next::Again;
                 return Some(stored);
             }
@@ -282,6 +298,10 @@ impl Dispatcher {
 
     fn is_ahead(&self, stored: &Stored<'_>) -> bool {
         stored.place == Place::Fresh && stored.id >= self.ahead
+    }
+
+    fn is_acknowledged(&self, message: MessageId) -> bool {
+        self.settling.get(&message) == Some(&Word::Acknowledged)
     }
 
     fn end_flight(&mut self, message: MessageId) {
