@@ -9,6 +9,8 @@ use std::time::Duration;
 const STALL: Duration = Duration::from_millis(250);
 /// After a stall the clock stands still this much longer, so that what waits in the sockets is read first.
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// Between two such standstills.
+const STANDSTILL_PAUSE: Duration = Duration::from_secs(5);
 /// Nobody may sleep longer than this between two looks at the clock, or a stall could hide in the sleep.
 pub(crate) const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(100);
 
@@ -32,20 +34,27 @@ pub(crate) struct AwakeClock {
     now: Awake,
     seen: Duration,
     catching_up_until: Duration,
-    stalls: u64,
+    /// No further standstill before this, or a node that is starved all the time would stop its clock.
+    standstill_from: Duration,
 }
 
 impl AwakeClock {
-    /// Takes in what the steady clock says. Called at least every [`LOOK_AT_LEAST_EVERY`].
+    /// Takes in what the steady clock says. Called at least every [`LOOK_AT_LEAST_EVERY`], but for the
+    /// time that the caller `worked`. While it is `stuck` the clock stands still.
     /// Returns the length of a stall that it noticed.
-    pub(crate) fn look(&mut self, steady: Duration) -> Option<Duration> {
+    pub(crate) fn look(&mut self, steady: Duration, worked: Duration, stuck: bool) -> Option<Duration> {
         let passed = steady.saturating_sub(self.seen);
         self.seen = steady;
-        let overshoot = passed.saturating_sub(LOOK_AT_LEAST_EVERY);
+        let overshoot = passed.saturating_sub(LOOK_AT_LEAST_EVERY + worked);
         if overshoot > STALL {
-            self.stalls += 1;
-            self.catching_up_until = steady + CATCH_UP;
+            if steady >= self.standstill_from {
+                self.catching_up_until = steady + CATCH_UP;
+                self.standstill_from = steady + STANDSTILL_PAUSE;
+            }
             return Some(passed);
+        }
+        if stuck {
+            return None;
         }
         if steady >= self.catching_up_until {
             self.now = self.now.plus(passed);
@@ -75,25 +84,53 @@ mod tests {
     fn a_stall_does_not_count_and_is_reported() {
         let mut clock = AwakeClock::default();
         for tick in 1..=10 {
-            assert_eq!(clock.look(millis(tick * 100)), None);
+            assert_eq!(clock.look(millis(tick * 100), Duration::ZERO, false), None);
         }
         assert_eq!(clock.now(), Awake(millis(1_000)));
-        assert_eq!(clock.look(millis(61_000)), Some(millis(60_000)));
+        assert_eq!(clock.look(millis(61_000), Duration::ZERO, false), Some(millis(60_000)));
         assert_eq!(clock.now(), Awake(millis(1_000)));
     }
 
     #[test]
     fn after_a_stall_the_clock_waits_until_what_gathered_is_read() {
         let mut clock = AwakeClock::default();
-        clock.look(millis(60_000));
+        clock.look(millis(60_000), Duration::ZERO, false);
         for tick in 1..10 {
-            clock.look(millis(60_000 + tick * 100));
+            clock.look(millis(60_000 + tick * 100), Duration::ZERO, false);
         }
         assert_eq!(clock.now(), Awake::default());
         assert!(clock.is_catching_up());
-        clock.look(millis(61_000));
+        clock.look(millis(61_000), Duration::ZERO, false);
         assert!(!clock.is_catching_up());
-        clock.look(millis(61_100));
+        clock.look(millis(61_100), Duration::ZERO, false);
         assert_eq!(clock.now(), Awake(millis(200)));
+    }
+
+    #[test]
+    fn a_long_turn_is_no_stall() {
+        let mut clock = AwakeClock::default();
+        assert_eq!(clock.look(millis(5_000), millis(4_900), false), None);
+        assert_eq!(clock.now(), Awake(millis(5_000)));
+    }
+
+    #[test]
+    fn a_node_that_is_starved_all_the_time_still_ages() {
+        let mut clock = AwakeClock::default();
+        for second in 1..=60 {
+            clock.look(millis(second * 1_000), Duration::ZERO, false);
+            for tick in 1..=9 {
+                clock.look(millis(second * 1_000 + tick * 50), Duration::ZERO, false);
+            }
+        }
+        assert!(clock.now() > Awake(millis(15_000)), "{:?}", clock.now());
+    }
+
+    #[test]
+    fn while_the_log_is_stuck_nothing_ages() {
+        let mut clock = AwakeClock::default();
+        for tick in 1..=100 {
+            clock.look(millis(tick * 100), Duration::ZERO, true);
+        }
+        assert_eq!(clock.now(), Awake::default());
     }
 }

@@ -1,7 +1,9 @@
 //! Drains under way: who of the watchers has taken in that an instance drains.
 
+use std::collections::HashMap;
+
 use roster_core::directory::Instance;
-use roster_core::{InstanceId, Position, ServiceName};
+use roster_core::{InstanceId, Position, ServiceName, SessionId};
 use roster_proto::v1;
 use roster_proto::v1::session_response::Response;
 use tokio::sync::mpsc;
@@ -10,22 +12,36 @@ use crate::awake::Awake;
 use crate::session_link::SessionLink;
 use crate::watch::WatchHub;
 
-/// Drains that may be followed at a time; one more is told at once that it is finished.
-const DRAINS_MAX: usize = 10_000;
+/// Drains that may be followed at a time.
+pub(crate) const DRAINS_MAX: usize = 1_000;
 
 /// To whom progress is reported.
 #[derive(Debug)]
 pub(crate) enum Report {
-    Session(SessionLink),
+    Session(SessionId, SessionLink),
     Call(mpsc::Sender<v1::DrainProgress>),
 }
 
 impl Report {
     fn send(&self, progress: v1::DrainProgress) {
         match self {
-            Self::Session(link) => link.send(Response::DrainProgress(progress)),
+            Self::Session(_, link) => link.send(Response::DrainProgress(progress)),
             // A caller that does not read misses steps, never the end: the channel closes with it.
             Self::Call(channel) => drop(channel.try_send(progress)),
+        }
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Session(session, _) => Some(*session),
+            Self::Call(_) => None,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Session(_, link) => link.has_ended(),
+            Self::Call(channel) => channel.is_closed(),
         }
     }
 
@@ -46,14 +62,24 @@ struct Drain {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Drains(Vec<Drain>);
+pub(crate) struct Drains {
+    followed: Vec<Drain>,
+    /// The state of the watches that was looked at last.
+    looked_at: Option<u64>,
+}
 
 impl Drains {
-    pub(crate) fn follow(&mut self, instance: &Instance, deadline: Awake, report: Report) {
-        if self.0.len() >= DRAINS_MAX {
-            return report.gone(instance.id);
+    /// Follows a drain; one of the same session and instance is replaced. `false` when too many are followed.
+    pub(crate) fn follow(&mut self, instance: &Instance, deadline: Awake, report: Report) -> bool {
+        if let Some(session) = report.session() {
+            let same = |drain: &Drain| drain.instance == instance.id && drain.report.session() == Some(session);
+            self.followed.retain(|drain| !same(drain));
         }
-        self.0.push(Drain {
+        if self.followed.len() >= DRAINS_MAX {
+            return false;
+        }
+        self.looked_at = None;
+        self.followed.push(Drain {
             instance: instance.id,
             service: instance.registration.service.clone(),
             position: instance.changed,
@@ -61,13 +87,27 @@ impl Drains {
             told: None,
             report,
         });
+        true
     }
 
-    /// Tells each drainer what has changed, and ends those that are finished.
+    /// Tells each drainer what has changed, and ends those that are finished or that nobody reads.
     pub(crate) fn report(&mut self, now: Awake, watches: &WatchHub) {
-        self.0.retain_mut(|drain| {
-            let (seen, watchers) = watches.seen(&drain.service, drain.position);
-            let finished = seen >= watchers || now >= drain.deadline;
+        if self.followed.is_empty() {
+            return;
+        }
+        let same_watches = self.looked_at.replace(watches.generation()) == Some(watches.generation());
+        let mut counted = HashMap::new();
+        self.followed.retain_mut(|drain| {
+            if drain.report.has_ended() {
+                return false;
+            }
+            let due = now >= drain.deadline;
+            if same_watches && !due {
+                return true;
+            }
+            let key = (drain.service.clone(), drain.position);
+            let (seen, watchers) = *counted.entry(key).or_insert_with(|| watches.seen(&drain.service, drain.position));
+            let finished = seen >= watchers || due;
             if finished || drain.told != Some((seen, watchers)) {
                 drain.told = Some((seen, watchers));
                 drain.report.send(v1::DrainProgress { instance_id: drain.instance.get(), seen, watchers, finished });
@@ -76,8 +116,13 @@ impl Drains {
         });
     }
 
+    /// The session has another stream, or none.
+    pub(crate) fn forget(&mut self, session: SessionId) {
+        self.followed.retain(|drain| drain.report.session() != Some(session));
+    }
+
     /// Ends all, at shutdown.
     pub(crate) fn end(&mut self) {
-        self.0.clear();
+        self.followed.clear();
     }
 }

@@ -174,6 +174,13 @@ impl Liveness {
         self.timers.insert((deadline, Timer::Handover(service, pending)));
     }
 
+    /// Nobody waits for this service any more.
+    pub(crate) fn handover_ended(&mut self, service: &ServiceName) {
+        if let Some((pending, deadline)) = self.handovers.remove(service) {
+            self.timers.remove(&(deadline, Timer::Handover(service.clone(), pending)));
+        }
+    }
+
     /// When something may be due next.
     pub(crate) fn next(&self) -> Option<Awake> {
         self.timers.first().map(|(deadline, _)| *deadline)

@@ -113,7 +113,8 @@ impl NodeBuilder {
             read_only: None,
             rebuild_waiters: Vec::new(),
         };
-        let director = Director::new(directory, director_box, writer_mail.clone(), director_settings(&settings));
+        let director =
+            Director::new(directory, director_box, writer_mail.clone(), view.clone(), director_settings(&settings));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(NodeError::Thread)?;
         let threads = vec![
             std::thread::Builder::new().name("writer".into()).spawn(move || writer.run()).map_err(NodeError::Thread)?,
@@ -213,13 +214,10 @@ impl Node {
         self.listen
     }
 
-    /// Waits until the node cannot go on, which is when a sync failed. Never otherwise.
+    /// Waits until the node cannot go on: when a sync failed, or one of its threads ended.
     pub async fn failed(&mut self) -> NodeError {
         let why = self.failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-        match why {
-            Some(why) => NodeError::LogFailed { why },
-            None => std::future::pending().await,
-        }
+        NodeError::LogFailed { why: why.unwrap_or_else(|| "the writer ended".to_owned()) }
     }
 
     /// Stops in order: no new connections, farewell to every stream, what was submitted is logged and

@@ -51,6 +51,11 @@ impl SessionLink {
         self.secret = Bytes::new();
     }
 
+    /// Whether nothing more is sent.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
     /// Waits until the stream should close.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;

@@ -11,6 +11,13 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+/// The SDK sends up to so many operations in one message.
+const OPERATIONS_PER_MESSAGE_MIN: usize = 1_024;
+/// One registration with all the facts it may have must fit.
+const MESSAGE_BYTES_MIN: usize = 64 * 1024;
+/// Clients take a stream for lost that says nothing for twice as long.
+const BOOKMARK_INTERVAL_MAX: Duration = Duration::from_secs(15);
+
 /// When a command counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -247,19 +254,20 @@ impl Settings {
                 message: error.to_string(),
             })?;
             overlay(&mut joined, table, "", &origin)?;
+            readable(&joined, &origin)?;
         }
         for key in keys_of(&joined, "") {
             let variable = format!("ROSTER_{}", key.replace(['.', '-'], "_").to_uppercase());
             if let Some(text) = environment(&variable) {
                 set(&mut joined, &key, &text, &variable)?;
+                readable(&joined, &format!("{key} in {variable}"))?;
             }
         }
         for (key, text) in overrides {
             set(&mut joined, key, text, "the command line")?;
+            readable(&joined, &format!("{key} on the command line"))?;
         }
-        let settings: Self =
-            joined.try_into().map_err(|error: toml::de::Error| SettingsError::Value(error.message().to_owned()))?;
-        settings.check()
+        readable(&joined, "the settings")?.check()
     }
 
     /// The settings as TOML, every knob shown.
@@ -299,14 +307,29 @@ impl Settings {
         if self.sessions.ping_interval.0.is_zero() || self.sessions.ping_timeout.0.is_zero() {
             return wrong("sessions.ping-interval and sessions.ping-timeout must be longer than 0s".into());
         }
-        for (key, value) in [
-            ("limits.connections", self.limits.connections),
-            ("limits.sessions", self.limits.sessions),
-            ("limits.messages-in-flight", self.limits.messages_in_flight),
-            ("watches.outbox-groups", self.watches.outbox_groups),
+        if self.sessions.check_timeout.0.is_zero() {
+            return wrong("sessions.check-timeout must be longer than 0s".into());
+        }
+        if self.watches.bookmark_interval.0 > BOOKMARK_INTERVAL_MAX {
+            let max = humantime::format_duration(BOOKMARK_INTERVAL_MAX);
+            return wrong(format!(
+                "watches.bookmark-interval is {max} at most; clients take a longer silence for loss"
+            ));
+        }
+        let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        for (key, value, least) in [
+            ("limits.connections", self.limits.connections, 1),
+            ("limits.streams-per-connection", self.limits.streams_per_connection as usize, 1),
+            ("limits.sessions", self.limits.sessions, 1),
+            ("limits.watch-streams", self.limits.watch_streams, 1),
+            ("limits.watches-per-stream", self.limits.watches_per_stream, 1),
+            ("limits.messages-in-flight", self.limits.messages_in_flight, 1),
+            ("limits.operations-per-message", self.limits.operations_per_message, OPERATIONS_PER_MESSAGE_MIN),
+            ("limits.message-bytes", bytes(self.limits.message_bytes), MESSAGE_BYTES_MIN),
+            ("watches.outbox-groups", self.watches.outbox_groups, 1),
         ] {
-            if value == 0 {
-                return wrong(format!("{key} is 0; at least 1 is needed"));
+            if value < least {
+                return wrong(format!("{key} is {value}; at least {least} is needed"));
             }
         }
         Ok(self)
@@ -324,6 +347,12 @@ fn overlay(base: &mut toml::Table, layer: toml::Table, below: &str, origin: &str
         }
     }
     Ok(())
+}
+
+/// The settings that a table says, or what is wrong with what was put in last.
+fn readable(table: &toml::Table, what: &str) -> Result<Settings, SettingsError> {
+    let wrong = |error: toml::de::Error| SettingsError::Value(format!("{what}: {}", error.message()));
+    table.clone().try_into().map_err(wrong)
 }
 
 /// Sets one key from a text, read as the type that stands there.

@@ -8,6 +8,7 @@
 //! * **N2, no second try**: after a failed sync nothing is appended any more; the node stops.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use roster_core::Timestamp;
 use roster_proto::v1;
@@ -32,11 +33,13 @@ pub(crate) struct LogView(Arc<Mutex<View>>);
 struct View {
     status: LogStatus,
     read_only: Option<String>,
+    /// Since when a batch is on its way to the disk.
+    appending: Option<Instant>,
 }
 
 impl LogView {
     pub(crate) fn new(status: LogStatus) -> Self {
-        Self(Arc::new(Mutex::new(View { status, read_only: None })))
+        Self(Arc::new(Mutex::new(View { status, read_only: None, appending: None })))
     }
 
     pub(crate) fn status(&self) -> LogStatus {
@@ -48,8 +51,20 @@ impl LogView {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).read_only.clone()
     }
 
+    /// Whether a batch has been on its way to the disk for longer than this.
+    pub(crate) fn is_appending_for(&self, span: Duration) -> bool {
+        let view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        view.appending.is_some_and(|since| since.elapsed() > span)
+    }
+
+    fn set_appending(&self, appending: Option<Instant>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).appending = appending;
+    }
+
     fn set(&self, status: LogStatus, read_only: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = View { status, read_only };
+        let mut view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        view.status = status;
+        view.read_only = read_only;
     }
 }
 
@@ -128,7 +143,10 @@ impl Writer {
         }
         let records: Vec<Records> =
             submissions.iter_mut().map(|submission| std::mem::take(&mut submission.records)).collect();
-        match self.log.append(self.now(), &records) {
+        self.view.set_appending(Some(Instant::now()));
+        let appended = self.log.append(self.now(), &records);
+        self.view.set_appending(None);
+        match appended {
             Ok(first) => {
                 let at = self.log.last_at();
                 self.tell(DirectorMail::Logged { first, at, submissions });
@@ -156,8 +174,10 @@ impl Writer {
     }
 
     fn tell(&self, mail: DirectorMail) {
-        // The director ends only after the writer; a closed channel means that the node is going down.
-        let _ = self.director.blocking_send(mail);
+        // The director ends only after the writer, or by a fault of its own: then the node must end too.
+        if self.director.blocking_send(mail).is_err() {
+            self.fatal.send_replace(Some("the director ended before the writer".to_owned()));
+        }
     }
 
     fn rebuild_asked(&mut self, reply: oneshot::Sender<Result<SnapshotInfo, String>>) {

@@ -178,3 +178,19 @@ async fn an_automatic_rebuild_comes_when_the_log_has_grown_enough() {
     tokio::time::timeout(Duration::from_secs(60), rebuilt).await.expect("two rebuilds");
     node.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_check_is_answered_while_the_suspicion_cannot_be_written_down() {
+    let disk = FaultyDisk::new(3);
+    let node = start_on(&disk).await;
+    let mut session = Session::open(&node, 60_000).await;
+    session.up(member("orders", 1)).await;
+    let session_id = session.welcome.session_id;
+    disk.set_capacity(Some(disk.used_bytes()));
+    drop(session);
+    let request = v1::CheckRequest { service: "orders".into(), session_id };
+    let answer = soon("an answer", registry(&node).await.check(request)).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), v1::check_response::Outcome::Suspect);
+    disk.set_capacity(None);
+    node.shutdown().await.unwrap();
+}

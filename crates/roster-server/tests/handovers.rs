@@ -152,3 +152,44 @@ async fn a_drain_that_nobody_was_there_to_hear_is_told_on_resuming() {
     }
     node.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_owner_is_answered_before_it_is_told_what_became_of_its_instance() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    let mut session = Session::open(&node, 60_000).await;
+    let held = active(session.register(singleton("leader", 1)).await);
+    let operations = vec![
+        v1::Operation { request_id: 100, operation: Some(v1::operation::Operation::Register(waiting(2, 60_000))) },
+        v1::Operation {
+            request_id: 101,
+            operation: Some(v1::operation::Operation::Deregister(v1::Deregister { instance_id: held.instance_id })),
+        },
+    ];
+    session.send(v1::session_request::Request::Operations(v1::Operations { operations })).await;
+    match session.next().await {
+        Some(Response::Results(results)) => assert_eq!(results.results.len(), 2),
+        other => panic!("{other:?} came before the answers"),
+    }
+    assert!(matches!(notice(&mut session).await.1, Notice::Offline(_)));
+    assert!(matches!(notice(&mut session).await.1, Notice::Promoted(_)));
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_again_while_it_waits_does_not_wait_longer() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    let (mut holder, mut newcomer) = (Session::open(&node, 60_000).await, Session::open(&node, 60_000).await);
+    active(holder.register(singleton("leader", 1)).await);
+    pending(newcomer.register_with(waiting(2, 400)).await);
+    let asked = tokio::time::Instant::now();
+    // Each answer takes a moment, so this asks again and again until it is promoted.
+    let promoted = async {
+        while let Outcome::Pending(_) = newcomer.register_with(waiting(2, 400)).await {
+            assert!(asked.elapsed() < std::time::Duration::from_secs(5), "it still waits");
+        }
+    };
+    support::soon("the promotion", promoted).await;
+    node.shutdown().await.unwrap();
+}

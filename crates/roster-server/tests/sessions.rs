@@ -210,3 +210,32 @@ async fn who_does_not_return_after_a_restart_is_removed_by_a_timer() {
     assert_eq!(told, ["reset", "up 4000 unconfirmed", "main", "loaded", "no main", "removed LostContact"]);
     node.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_a_replaced_stream_asked_for_and_waited_for_is_not_done_behind_the_back_of_the_new_one() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    let mut silent = Session::open(&node, 60_000).await;
+    silent.up(member("orders", 4000)).await;
+    let newcomer = Session::open(&node, 60_000).await;
+    let register = v1::Register { registration: Some(member("orders", 4000)), ..Default::default() };
+    let operation = v1::Operation { request_id: 1, operation: Some(v1::operation::Operation::Register(register)) };
+    let operations = v1::Operations { operations: vec![operation] };
+    newcomer.send(v1::session_request::Request::Operations(operations)).await;
+    // The probe shows that the registration waits for it; nobody answers.
+    while !matches!(
+        soon("a probe", silent.responses.message()).await.unwrap().unwrap().response,
+        Some(Response::Ping(_))
+    ) {}
+    let again = Session::resume(&node, &newcomer.welcome).await;
+    assert!(again.welcome.instances.is_empty());
+    let mut watch = Watch::on(&node, "orders").await;
+    assert_eq!(watch.told().await, ["reset", "up 4000", "main", "loaded"]);
+    assert_eq!(watch.told().await, ["suspect CheckFailed"]);
+    // Had it been done, the address would be the newcomer's now.
+    let other = Session::open(&node, 60_000).await;
+    let main = registry(&node).await.get_main(v1::GetMainRequest { service: "orders".into() }).await.unwrap();
+    assert_eq!(main.into_inner().main.unwrap().session_id, silent.welcome.session_id);
+    drop(other);
+    node.shutdown().await.unwrap();
+}

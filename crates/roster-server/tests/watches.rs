@@ -205,3 +205,51 @@ async fn a_drain_ends_at_its_deadline() {
     assert_eq!(last, Some((0, 1, true)));
     node.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_drain_asked_for_often_is_followed_once_and_tells_nobody_else_that_it_is_finished() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    let mut watch = Watch::on(&node, "orders").await;
+    let mut session = Session::open(&node, 1_000).await;
+    let (first, second) = (session.up(member("orders", 1)).await, session.up(member("orders", 2)).await);
+    watch.told_until("up 2").await;
+    let drain = |request_id| v1::Operation {
+        request_id,
+        operation: Some(v1::operation::Operation::Drain(v1::DrainInstance {
+            instance_id: first,
+            deadline_ms: Some(u32::MAX),
+        })),
+    };
+    let operations = v1::Operations { operations: (0..10_000).map(drain).collect() };
+    session.send(v1::session_request::Request::Operations(operations)).await;
+    while !matches!(session.next().await, Some(Response::Results(_))) {}
+    let request = v1::DrainRequest { instance_id: second, deadline_ms: Some(60_000) };
+    let mut progress = registry(&node).await.drain(request).await.unwrap().into_inner();
+    let step = soon("progress", progress.message()).await.unwrap().unwrap();
+    assert_eq!((step.seen, step.watchers, step.finished), (0, 1, false));
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn watchers_that_share_a_copy_of_the_state_miss_nothing_that_came_after_it() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    let mut session = Session::open(&node, 60_000).await;
+    session.up(member("orders", 1)).await;
+    let mut watches = Vec::new();
+    for port in 2..=30 {
+        // None of them reads yet, so that each copy is still there when the next one asks.
+        watches.push((port, Watch::on(&node, "").await));
+        session.up(member("orders", port)).await;
+    }
+    for (_, watch) in &mut watches {
+        let told = watch.told_until("up 30").await;
+        assert_eq!(told.iter().filter(|word| *word == "reset").count(), 1);
+        let mut ups: Vec<_> = told.iter().filter(|word| word.starts_with("up ")).cloned().collect();
+        ups.sort_unstable();
+        ups.dedup();
+        assert_eq!(ups.len(), 30);
+    }
+    node.shutdown().await.unwrap();
+}

@@ -11,7 +11,7 @@ use roster_proto::v1::session_response::Response;
 use tracing::info;
 
 use super::Director;
-use crate::drains::Report;
+use crate::drains::{DRAINS_MAX, Report};
 use crate::liveness::Probe;
 use crate::mail::{Attached, Origin, Request, Submission};
 use crate::session_link::SessionLink;
@@ -61,6 +61,7 @@ impl Director {
                     }
                 }
             }
+            self.tell_owners();
         }
     }
 
@@ -89,7 +90,10 @@ impl Director {
                 self.session_gone(session, v1::farewell::Reason::Goodbye, "");
                 self.settle_askers(session, Checked::Unknown);
             }
-            (Subject::Register { service, wait }, Outcome::Pending { instance, .. }) => {
+            // Who says it again waits no longer for that.
+            (Subject::Register { service, wait }, Outcome::Pending { instance, .. })
+                if instance.get() == position.get() =>
+            {
                 self.liveness.handover_started(now, service, *instance, wait);
             }
             (
@@ -102,12 +106,23 @@ impl Director {
             ) => {}
         }
         self.watches.publish(position, std::mem::take(&mut self.effects.events));
-        for notice in self.effects.notices.drain(..) {
+        self.notices.extend(self.effects.notices.drain(..).map(|notice| (position, notice)));
+        outcome
+    }
+
+    /// Tells owners what the submission before meant for them. After its answers: an owner must know
+    /// of an instance before it is told that it is promoted or has to leave.
+    fn tell_owners(&mut self) {
+        for (position, notice) in self.notices.drain(..) {
+            if let (Notice::Promoted { instance, .. }, directory) = (&notice, &self.directory)
+                && let Some(instance) = directory.instance(*instance)
+            {
+                self.liveness.handover_ended(&instance.registration.service);
+            }
             if let Some(link) = self.sessions.link(notice.session()) {
                 link.send(Response::Notice(encode_notice(position, &notice)));
             }
         }
-        outcome
     }
 
     /// Applies one operation of a session. No result yet when it waits for a probe of another session.
@@ -132,8 +147,14 @@ impl Director {
                 }
             }
         }
-        if let (Outcome::Done, Some(instance), Some(millis)) = (&outcome, drained, request.drain_millis) {
-            self.follow_drain(instance, millis, Report::Session(link.clone()));
+        if let (Outcome::Done, Some(instance), Some(millis)) = (&outcome, drained, request.drain_millis)
+            && !self.follow_drain(instance, millis, Report::Session(stream.session, link.clone()))
+        {
+            let limit = "drains that are followed".to_owned();
+            let message = format!("it drains, but {limit} are limited to {DRAINS_MAX}; ask again later");
+            let code = v1::refusal::Code::LimitExceeded.into();
+            let refusal = v1::Refusal { code, message, limit, limit_max: DRAINS_MAX as u64, ..Default::default() };
+            return Some(refused(request.id, refusal));
         }
         Some(result_of(request.id, position, outcome))
     }
@@ -154,6 +175,9 @@ impl Director {
             }
         };
         self.attach(session, position, link, resumed);
+        if self.stopping {
+            link.end(v1::farewell::Reason::Shutdown, "the node stops; resume on it later");
+        }
         Ok(Attached { session, attachment: position })
     }
 
@@ -162,7 +186,9 @@ impl Director {
         let grace = Duration::from_millis(summary.grace.millis().into());
         self.liveness.attached(self.clock.now(), session, attachment, grace);
         self.guard.settled(session);
+        self.drains.forget(session);
         if let Some(earlier) = self.sessions.attach(session, attachment, link.clone()) {
+            self.drains.forget(session);
             earlier.end(v1::farewell::Reason::ResumedElsewhere, "another stream resumed this session");
         }
         self.settle_askers(session, Checked::Alive);

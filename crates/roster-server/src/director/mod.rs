@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use roster_core::directory::{Command, Directory, Effects, Event, SuspectReason};
-use roster_core::{InstanceId, Selector, SessionId};
+use roster_core::directory::{Command, Directory, Effects, Event, Notice, SuspectReason};
+use roster_core::{InstanceId, Position, Selector, SessionId};
 use roster_proto::v1;
 use roster_proto::v1::check_response::Outcome as Checked;
 use roster_proto::v1::session_response::Response;
@@ -34,11 +34,18 @@ use crate::liveness::{Due, Liveness, Spans};
 use crate::mail::{Attached, Counts, DirectorMail, Origin, Submission, WriterMail};
 use crate::sessions::Sessions;
 use crate::watch::{WatchHub, WatchSettings};
+use crate::writer::LogView;
 
 /// Mail taken in one go.
 const MAIL_AT_ONCE: usize = 512;
+/// The longest that a drain is reported on.
+const DRAIN_MILLIS_MAX: u32 = 3_600_000;
+/// After so long a turn others are served before the rest of the mail.
+const TURN: Duration = Duration::from_millis(20);
 /// How often history is swept.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// A write to the log that takes longer is a stall of the node: nobody who is heard can be noted down.
+const APPEND_STALL: Duration = Duration::from_secs(1);
 /// How often what could not be logged is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -54,9 +61,14 @@ pub(crate) struct DirectorSettings {
 pub(crate) struct Director {
     directory: Directory,
     effects: Effects,
+    /// What owners are told when the submission that it follows from is answered.
+    notices: Vec<(Position, Notice)>,
     liveness: Liveness,
     guard: Guard,
     clock: AwakeClock,
+    /// Processor time of this thread that the clock knows of: a long turn is no stall.
+    worked: Duration,
+    log: LogView,
     started: Instant,
     sessions: Sessions,
     watches: WatchHub,
@@ -82,6 +94,7 @@ impl Director {
         directory: Directory,
         mail: mpsc::Receiver<DirectorMail>,
         writer: mpsc::Sender<WriterMail>,
+        log: LogView,
         settings: DirectorSettings,
     ) -> Self {
         let now = Instant::now();
@@ -89,9 +102,12 @@ impl Director {
         Self {
             directory,
             effects: Effects::default(),
+            notices: Vec::new(),
             liveness: Liveness::new(settings.spans),
             guard: Guard::new(settings.guard),
             clock: AwakeClock::default(),
+            worked: Duration::ZERO,
+            log,
             started: now,
             sessions: Sessions::default(),
             watches: WatchHub::new(settings.watches, start),
@@ -121,6 +137,7 @@ impl Director {
                 () = look => {}
             }
             self.look_at_clock();
+            let mut turn_began = self.started.elapsed();
             for mail in mails.drain(..) {
                 if let DirectorMail::Quit = mail {
                     for snapshot in self.snapshots.drain(..) {
@@ -129,16 +146,26 @@ impl Director {
                     return;
                 }
                 self.take_in(mail);
-            }
-            if !self.clock.is_catching_up() {
-                for stream in std::mem::take(&mut self.ended) {
-                    self.stream_ended(stream);
+                if self.started.elapsed() >= turn_began + TURN {
+                    self.end_turn();
+                    turn_began = self.started.elapsed();
                 }
             }
-            self.timers();
-            self.drains.report(self.clock.now(), &self.watches);
-            self.watches.flush();
+            self.end_turn();
         }
+    }
+
+    /// Runs what is due, and wakes whoever has something to read.
+    fn end_turn(&mut self) {
+        self.look_at_clock();
+        if !self.clock.is_catching_up() {
+            for stream in std::mem::take(&mut self.ended) {
+                self.stream_ended(stream);
+            }
+        }
+        self.timers();
+        self.drains.report(self.clock.now(), &self.watches);
+        self.watches.flush();
     }
 
     fn sleep(&self) -> Duration {
@@ -146,7 +173,10 @@ impl Director {
     }
 
     fn look_at_clock(&mut self) {
-        if let Some(stall) = self.clock.look(self.started.elapsed()) {
+        let worked = thread_time().saturating_sub(self.worked);
+        self.worked += worked;
+        let stuck = self.log.is_appending_for(APPEND_STALL);
+        if let Some(stall) = self.clock.look(self.started.elapsed(), worked, stuck) {
             warn!(millis = stall.as_millis(), "the node stood still; every deadline moves by as much");
         }
     }
@@ -160,6 +190,7 @@ impl Director {
             DirectorMail::StreamEnded(stream) => self.stream_ended(stream),
             DirectorMail::Check { service, session, reply } => self.check(&service, session, reply),
             DirectorMail::FollowDrain { instance, millis, progress } => {
+                // When too many are followed the channel closes, and the caller sees no end of the drain.
                 self.follow_drain(instance, millis, Report::Call(progress));
             }
             DirectorMail::OpenWatchStream { stream, reply } => {
@@ -200,6 +231,7 @@ impl Director {
             match due {
                 Due::Ping { session, nonce } => self.ping(session, nonce),
                 Due::Suspect { session, attachment, reason } => {
+                    self.settle_checks(session);
                     self.submit(Command::SuspectSession { session, attachment, reason });
                 }
                 Due::Expire { session, attachment } => self.expire(session, attachment),
@@ -259,13 +291,20 @@ impl Director {
             return;
         }
         self.sessions.detach(session);
+        self.drains.forget(session);
+        self.settle_checks(session);
         self.submit(Command::SuspectSession { session, attachment, reason: SuspectReason::StreamClosed });
     }
 
-    fn follow_drain(&mut self, instance: InstanceId, millis: u32, report: Report) {
-        let Some(instance) = self.directory.instance(instance) else { return report.gone(instance) };
+    /// `false` when too many are followed already.
+    fn follow_drain(&mut self, instance: InstanceId, millis: u32, report: Report) -> bool {
+        let Some(instance) = self.directory.instance(instance) else {
+            report.gone(instance);
+            return true;
+        };
+        let millis = millis.min(DRAIN_MILLIS_MAX);
         let deadline = self.clock.now().plus(Duration::from_millis(millis.into()));
-        self.drains.follow(&instance, deadline, report);
+        self.drains.follow(&instance, deadline, report)
     }
 
     fn copy_state(&mut self, mut snapshot: SnapshotWriter) {
@@ -313,4 +352,10 @@ impl Director {
 /// The state of a selector as events: each service's visible instances, then its main.
 fn state_of(directory: &Directory, selector: &Selector) -> Vec<Event> {
     directory.visible(selector).collect()
+}
+
+/// The processor time of this thread; it stands still while the process is stopped or starved.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -30,6 +30,7 @@ impl Director {
             None => Some(Checked::Unknown),
             Some(Standing::Suspect(_)) => Some(Checked::Suspect),
             Some(Standing::Unconfirmed) => Some(Checked::Unconfirmed),
+            Some(Standing::Up) if self.sessions.link(session).is_none() => Some(Checked::Suspect),
             Some(Standing::Up) => match self.probe(session) {
                 Probe::Alive => Some(Checked::Alive),
                 // The stream broke a moment ago; the suspicion is on its way to the log.
@@ -47,6 +48,20 @@ impl Director {
         }
     }
 
+    /// Answers those who only want to know: the suspicion is on its way to the log, which may be stuck.
+    pub(super) fn settle_checks(&mut self, session: SessionId) {
+        for asker in self.sessions.unpark(session) {
+            match asker {
+                Asker::Check(reply) => {
+                    let _ = reply.send(Checked::Suspect);
+                }
+                Asker::Register { .. } => {
+                    self.sessions.park(session, asker);
+                }
+            }
+        }
+    }
+
     /// Answers everybody who waits to know whether this session is alive.
     pub(super) fn settle_askers(&mut self, session: SessionId, outcome: Checked) {
         for asker in self.sessions.unpark(session) {
@@ -58,6 +73,8 @@ impl Director {
                     let refusal = Refusal::AddressInUse { session };
                     link.send(Response::Results(v1::Results { results: vec![refused(request.id, refusal.into())] }));
                 }
+                // A stream that was replaced meanwhile gets no registration that nobody waits for.
+                Asker::Register { stream, .. } if !self.sessions.is_attached(stream.session, stream.attachment) => {}
                 Asker::Register { command, request, stream, link } => {
                     let origin = Origin::Session { stream, link: link.clone(), requests: vec![request], permit: None };
                     if self.writer.try_send(WriterMail::Submission(Submission::new(vec![command], origin))).is_err() {

@@ -18,6 +18,10 @@ use super::{Desk, Place};
 
 /// A connection must say something within this, or it is closed.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+/// RFC 9113 §3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Between two looks at a preface that comes in parts.
+const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// A connection over which nothing comes is pinged this often, so that the streams of a vanished host end.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -101,7 +105,17 @@ pub(crate) async fn serve(accept: Accept) {
     }
 }
 
+/// Whether enough came to tell the version of HTTP. What tells them apart has no time limit of its own.
 async fn says_something(stream: &TcpStream) -> bool {
-    let mut first = [0];
-    matches!(tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first)).await, Ok(Ok(read)) if read > 0)
+    let telling = async {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        loop {
+            match stream.peek(&mut first).await {
+                Ok(0) | Err(_) => return false,
+                Ok(read) if read == first.len() || !HTTP2_PREFACE.starts_with(&first[..read]) => return true,
+                Ok(_) => tokio::time::sleep(PREFACE_PAUSE).await,
+            }
+        }
+    };
+    tokio::time::timeout(FIRST_BYTE_TIMEOUT, telling).await.unwrap_or(false)
 }

@@ -35,7 +35,7 @@ pub(crate) struct Desk {
     /// One run of this node.
     pub(crate) epoch: u64,
     pub(crate) gauges: Arc<Gauges>,
-    /// Owns the tasks of streams; the node waits for them when it stops.
+    /// Owns the tasks of streams.
     pub(crate) tasks: TaskTracker,
 }
 

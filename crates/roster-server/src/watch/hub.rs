@@ -29,6 +29,13 @@ pub(crate) struct WatchSettings {
     pub(crate) watches_per_stream: usize,
 }
 
+impl WatchSettings {
+    /// A copy of the state is shared until so many groups have come after it.
+    fn copy_groups(&self) -> usize {
+        (self.outbox_groups / 4).min(1_024)
+    }
+}
+
 /// A watch as it is asked for.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -68,12 +75,14 @@ pub(crate) struct WatchHub {
     streams: HashMap<StreamId, StreamEntry>,
     /// By the text of the selector.
     routes: HashMap<SmolStr, BTreeMap<StreamId, Route>>,
-    /// Copies that are being read and still true.
+    /// Copies that are being read.
     copies: HashMap<SmolStr, Weak<StateCopy>>,
     recent: Recent,
     dirty: Vec<StreamId>,
     watches: usize,
     resets: u64,
+    /// Moves whenever who watches, or what was acknowledged, is another.
+    generation: u64,
 }
 
 impl WatchHub {
@@ -87,6 +96,7 @@ impl WatchHub {
             dirty: Vec::new(),
             watches: 0,
             resets: 0,
+            generation: 0,
         }
     }
 
@@ -105,6 +115,7 @@ impl WatchHub {
 
     pub(crate) fn close(&mut self, stream: StreamId) {
         let Some(entry) = self.streams.remove(&stream) else { return };
+        self.generation += 1;
         self.watches -= entry.watches.len();
         for selector in entry.watches.values() {
             let Some(route) = self.routes.get_mut(selector.as_str()) else { continue };
@@ -145,6 +156,7 @@ impl WatchHub {
             return Err(format!("a stream carries {max} watches at most; open another stream"));
         }
         entry.watches.insert(watch, selector.clone());
+        self.generation += 1;
         self.watches += 1;
         let route = self.routes.entry(SmolStr::new(selector.as_str())).or_default().entry(stream).or_default();
         route.watches.push(watch);
@@ -162,10 +174,7 @@ impl WatchHub {
                 let group = bookmark(revision);
                 self.put(stream, Parcel::Group { watches: only, group });
             }
-            None => {
-                let copy = self.state_copy(&selector, revision, state);
-                self.put(stream, Parcel::State { watches: only, copy, next: 0 });
-            }
+            None => self.put_state(stream, &selector, only, revision, state),
         }
         Ok(())
     }
@@ -174,6 +183,7 @@ impl WatchHub {
         let Some(selector) = self.streams.get_mut(&stream).and_then(|entry| entry.watches.remove(&watch)) else {
             return;
         };
+        self.generation += 1;
         self.watches -= 1;
         let Some(routes) = self.routes.get_mut(selector.as_str()) else { return };
         if let Some(route) = routes.get_mut(&stream) {
@@ -205,8 +215,28 @@ impl WatchHub {
             by_selector.into_iter().map(|(selector, watches)| (selector.clone(), Arc::from(watches))).collect();
         for (selector, watches) in wanted {
             self.resets += watches.len() as u64;
-            let copy = self.state_copy(&selector, revision, &mut state);
-            self.put(stream, Parcel::State { watches, copy, next: 0 });
+            self.put_state(stream, &selector, watches, revision, &mut state);
+        }
+    }
+
+    /// Puts the whole state in: a copy that others read already and what came after it, or a new copy.
+    fn put_state(
+        &mut self,
+        stream: StreamId,
+        selector: &Selector,
+        watches: Arc<[u64]>,
+        revision: Position,
+        state: impl FnOnce(&Selector) -> Vec<Event>,
+    ) {
+        let shared = self.copies.get(selector.as_str()).and_then(Weak::upgrade);
+        let shared = shared.and_then(|copy| {
+            let since = self.recent.since(copy.position(), selector, self.settings.copy_groups())?;
+            Some((copy, since))
+        });
+        let (copy, since) = shared.unwrap_or_else(|| (self.state_copy(selector, revision, state), Vec::new()));
+        self.put(stream, Parcel::State { watches: watches.clone(), copy, next: 0 });
+        for group in since {
+            self.put(stream, Parcel::Group { watches: watches.clone(), group });
         }
     }
 
@@ -216,9 +246,6 @@ impl WatchHub {
         revision: Position,
         state: impl FnOnce(&Selector) -> Vec<Event>,
     ) -> Arc<StateCopy> {
-        if let Some(copy) = self.copies.get(selector.as_str()).and_then(Weak::upgrade) {
-            return copy;
-        }
         if self.copies.len() >= COPIES_SWEEP {
             self.copies.retain(|_, copy| copy.strong_count() > 0);
         }
@@ -237,7 +264,6 @@ impl WatchHub {
         for of_service in events.chunk_by(|one, next| one.service() == next.service()) {
             let mut encoded = None;
             for text in selectors_of(of_service[0].service()) {
-                self.copies.remove(text);
                 if self.routes.contains_key(text) {
                     let group = encoded.get_or_insert_with(|| encoded_events(position, of_service));
                     told.entry(text).or_default().push(group.clone());
@@ -288,11 +314,11 @@ impl WatchHub {
     /// Tells quiet streams up to where they know everything.
     pub(crate) fn bookmark(&mut self, revision: Position) {
         let group = bookmark(revision);
-        let everybody: Arc<[u64]> = Arc::from([]);
         for entry in self.streams.values_mut() {
             let quiet = !std::mem::replace(&mut entry.busy, false) && entry.outbox.is_empty();
             if quiet && !entry.watches.is_empty() {
-                entry.outbox.put(Parcel::Group { watches: everybody.clone(), group: group.clone() });
+                let watches: Arc<[u64]> = entry.watches.keys().copied().collect();
+                entry.outbox.put(Parcel::Group { watches, group: group.clone() });
                 entry.outbox.wake();
             }
         }
@@ -309,6 +335,7 @@ impl WatchHub {
     pub(crate) fn acknowledge(&mut self, stream: StreamId, position: Position) {
         if let Some(entry) = self.streams.get_mut(&stream) {
             entry.acknowledged = entry.acknowledged.max(position);
+            self.generation += 1;
         }
     }
 
@@ -325,6 +352,11 @@ impl WatchHub {
             .filter(|stream| self.streams.get(stream).is_some_and(|entry| entry.acknowledged >= position))
             .count();
         (u32::try_from(seen).unwrap_or(u32::MAX), u32::try_from(watchers.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Another number whenever [`Self::seen`] may answer otherwise.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Streams, watches, and resets of slow streams so far.

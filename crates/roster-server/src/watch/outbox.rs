@@ -78,9 +78,9 @@ impl Outbox {
         if inner.standing != Standing::Open {
             return false;
         }
-        // A copy of the state is shared and encoded as it is read, so it weighs nothing here.
+        inner.groups += 1;
+        // A copy of the state is shared and encoded as it is read: it weighs no bytes here.
         if let Parcel::Group { group, .. } = &parcel {
-            inner.groups += 1;
             inner.bytes += group.len();
         }
         inner.parcels.push_back(parcel);
@@ -170,7 +170,9 @@ impl Outbox {
                     if inner.standing != Standing::Open {
                         break;
                     }
-                    if next + 1 < copy.pieces() {
+                    if next + 1 == copy.pieces() {
+                        inner.groups -= 1;
+                    } else {
                         inner.parcels.push_front(Parcel::State { watches: watches.clone(), copy, next: next + 1 });
                     }
                     (watches, piece)

@@ -11,8 +11,9 @@ use roster_core::directory::Event;
 use roster_core::view::{Group, Told};
 use roster_proto::convert::encode_group;
 
-/// Instances of one piece; about 64 KiB of them.
-const PIECE_EVENTS: usize = 512;
+/// Events of one piece: with facts of 16 KiB each, the most there can be, a piece stays below the 4 MiB
+/// that gRPC clients take by default.
+const PIECE_EVENTS: usize = 128;
 
 #[derive(Debug)]
 pub(crate) struct StateCopy {
@@ -26,6 +27,10 @@ impl StateCopy {
     pub(crate) fn new(position: Position, events: Vec<Event>) -> Self {
         let pieces = events.len().div_ceil(PIECE_EVENTS).max(1);
         Self { position, events, pieces: (0..pieces).map(|_| OnceLock::new()).collect() }
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.position
     }
 
     pub(crate) fn pieces(&self) -> usize {
