@@ -470,6 +470,52 @@ fn r4_a_place_has_one_entry() {
 }
 
 #[test]
+fn r2_what_moves_onto_the_place_of_another_handle_leaves_its_old_place() {
+    let mut script = Script::welcomed();
+    let moved = script.announce(1);
+    script.announce(2);
+    script.done();
+    script.hear(active(1, 11));
+    script.done();
+    script.hear(active(2, 12));
+    script.machine.book.update(moved, orders(2));
+    assert_eq!(script.done(), "#2 ended\n> 3: deregister 11, 4: register 2\n");
+    assert_eq!(script.hear(active(4, 12)), "#1 active 12\n");
+    let notice = offline(11, v1::offline::Reason::Superseded, 0);
+    assert_eq!(script.hear(notice), "", "what it was before is not its any more");
+}
+
+#[test]
+fn who_takes_a_place_that_another_handle_leaves_is_not_deregistered_with_it() {
+    let answer = |id, instance_id| v1::Result {
+        request_id: id,
+        outcome: Some(Outcome::Active(v1::Active { instance_id, position: instance_id, fencing_token: 0 })),
+    };
+    let mut script = Script::welcomed();
+    let moved = script.announce(1);
+    script.done();
+    script.hear(active(1, 11));
+    script.announce(3);
+    script.done();
+    script.machine.book.update(moved, orders(2));
+    script.announce(1);
+    assert_eq!(script.hear(active(2, 13)), "#2 active 13\n> 3: register 2, 4: register 1\n");
+    let both = Response::Results(v1::Results { results: vec![answer(3, 12), answer(4, 11)] });
+    assert_eq!(script.hear(both), "#1 active 12\n#3 active 11\n");
+}
+
+#[test]
+fn r2_the_answer_to_a_place_that_was_left_before_its_handle_ended_is_a_stray() {
+    let mut script = Script::welcomed();
+    let moved = script.announce(1);
+    script.done();
+    script.machine.book.update(moved, orders(2));
+    script.announce(2);
+    assert_eq!(script.done(), "#1 ended\n");
+    assert_eq!(script.hear(active(1, 11)), "> 2: deregister 11, 3: register 2\n");
+}
+
+#[test]
 fn what_is_withdrawn_while_it_is_being_registered_is_deregistered_when_answered() {
     let mut script = Script::welcomed();
     let key = script.announce(1);

@@ -8,9 +8,9 @@ use roster_proto::v1;
 use roster_proto::v1::refusal::Code;
 use roster_proto::v1::result::Outcome;
 
-use super::{Asked, Book, REFUSED, Report, Task, Verdict};
+use super::{Asked, Book, REFUSED, Report, Verdict};
 use crate::moment::Moment;
-use crate::registrar::entry::{Desire, Key};
+use crate::registrar::entry::{Desire, Key, Place};
 use crate::registrar::state::{DrainStanding, State, parse_reason};
 
 impl Book {
@@ -33,7 +33,13 @@ impl Book {
                 continue; // all that is wanted is asked for again after the next welcome
             }
             match asked {
-                Asked::Register { key, generation } => self.registered(moment, key, generation, outcome),
+                Asked::Register { key, generation, place } => {
+                    if self.entries.contains_key(&key) {
+                        self.registered(moment, key, generation, outcome);
+                    } else {
+                        self.registered_for_nobody(key, &place, &outcome);
+                    }
+                }
                 Asked::Deregister { key } => self.deregistered(moment, key, &outcome),
                 Asked::Drain { key } => self.drain_accepted(key, outcome),
                 // Refused or not: what is still there at the next welcome is asked again then.
@@ -71,7 +77,6 @@ impl Book {
     }
 
     fn registered(&mut self, moment: Moment, key: Key, generation: u64, outcome: Outcome) {
-        // Gone from the book means that a newer handle has its place (R4), and asks for itself.
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.under_way = false;
         let state = match outcome {
@@ -97,8 +102,7 @@ impl Book {
             let former = entry.instance.replace(instance);
             if let Some(former) = former.filter(|former| *former != instance) {
                 // It moved. Make before break: the new address stands, now the old one may go.
-                self.owned.remove(&former);
-                self.queue.push_back(Task::Stray(former));
+                self.cast_off(key, former);
             }
             self.owned.insert(instance, key);
         } else if let State::Refused(refusal) = &state {
@@ -115,6 +119,19 @@ impl Book {
             self.submit(key);
         } else if retry {
             self.enqueue_later(moment, key);
+        }
+    }
+
+    /// Its handle has ended: a newer one took the place over (R4). Where that is the place that was
+    /// asked for, the newer one asks for itself and gets the same instance; it may have been another.
+    fn registered_for_nobody(&mut self, key: Key, place: &Place, outcome: &Outcome) {
+        let instance = match outcome {
+            Outcome::Active(active) => active.instance_id,
+            Outcome::Pending(pending) => pending.instance_id,
+            Outcome::Done(_) | Outcome::Refusal(_) => return,
+        };
+        if !self.places.contains_key(place) {
+            self.cast_off(key, InstanceId::new(instance));
         }
     }
 

@@ -76,9 +76,9 @@ enum Task {
 }
 
 /// What a result belongs to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Asked {
-    Register { key: Key, generation: u64 },
+    Register { key: Key, generation: u64, place: Place },
     Deregister { key: Key },
     Drain { key: Key },
     Stray,
@@ -313,6 +313,8 @@ impl Book {
 
     fn ask(&mut self, task: Task, now: Instant) -> Option<(Asked, Ask)> {
         match task {
+            // Another handle's by now: a batch can move one handle away and register another in its place.
+            Task::Stray(id) if self.owned.contains_key(&id) => None,
             Task::Stray(id) => Some((Asked::Stray, Ask::Deregister(v1::Deregister { instance_id: id.get() }))),
             Task::Drain(key) => self.ask_drain(key, now),
             Task::Settle(key) => {
@@ -324,7 +326,7 @@ impl Book {
                             return None; // R3
                         }
                         entry.under_way = true;
-                        let asked = Asked::Register { key, generation: entry.generation };
+                        let asked = Asked::Register { key, generation: entry.generation, place: entry.place() };
                         Some((asked, Ask::Register(entry.announcement.encode())))
                     }
                     (Desire::Gone, Some(id)) => {
@@ -347,9 +349,22 @@ impl Book {
             let instance = self.entries.get(&older).and_then(|entry| entry.instance);
             self.end(older);
             if let (Some(id), Some(entry)) = (instance, self.entries.get_mut(&key)) {
-                entry.instance = Some(id);
+                let former = entry.instance.replace(id);
                 self.owned.insert(id, key);
+                if let Some(former) = former.filter(|former| *former != id) {
+                    self.cast_off(key, former);
+                }
             }
+        }
+    }
+
+    /// It was this entry's, and unless it is another's by now, nobody wants it any more (R2). It goes
+    /// before all that waits: asked for after a registration of the same place, which gets the same
+    /// instance, it would end that one.
+    fn cast_off(&mut self, key: Key, instance: InstanceId) {
+        if self.owned.get(&instance).is_none_or(|owner| *owner == key) {
+            self.owned.remove(&instance);
+            self.queue.push_front(Task::Stray(instance));
         }
     }
 
