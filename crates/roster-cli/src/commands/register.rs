@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{node, words};
 use crate::exit::{self, Ending, Exit};
-use crate::wrapped::{Child, Heard, Readiness, Signals, listens};
+use crate::wrapped::{Child, Heard, Readiness, Signals, accepts, listens};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -28,6 +28,8 @@ With a COMMAND: it is started, registered when its port accepts connections, and
 after the registry has told its callers to leave. SIGTERM and SIGINT end it that way, a second one
 at once; SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on. When the registry asks it to leave
 (a higher version took over, another singleton waits, an operator drains it), it is stopped too.
+A COMMAND is not started while somebody else listens at its port: when `roster register` itself is
+killed (SIGKILL), its COMMAND goes on without it, and has to be ended before it is started again.
 Ends with the code of the COMMAND, or 4 when the registration is refused.")]
 pub(crate) struct Register {
     /// The service
@@ -107,7 +109,10 @@ pub(crate) async fn run(register: Register, nodes: &[String]) -> anyhow::Result<
     let mut signals = Signals::listen()?;
 
     let mut child = match register.command.split_first() {
-        Some((program, arguments)) => Some(Child::start(program, arguments)?),
+        Some((program, arguments)) => {
+            register.refuse_taken().await?;
+            Some(Child::start(program, arguments)?)
+        }
         None => None,
     };
     if let Some(child) = &mut child
@@ -167,9 +172,28 @@ impl Register {
         Ok(announcement)
     }
 
+    /// Where the command's readiness is seen.
+    fn probe(&self) -> &Address {
+        self.probe.as_ref().unwrap_or(&self.address)
+    }
+
+    /// Whoever listens there before the command is started would be taken for it, and callers sent to
+    /// a process that nobody watches: often a former command, left behind by a wrapper that was killed.
+    async fn refuse_taken(&self) -> anyhow::Result<()> {
+        let probe = self.probe();
+        if accepts(probe).await {
+            let why = format!(
+                "somebody else listens at {probe} already, perhaps a former command whose `roster register` was \
+                 killed; the command is not started"
+            );
+            return Err(Ending::error(Exit::Failure, why));
+        }
+        Ok(())
+    }
+
     /// `Some` when it never came to listening: its end.
     async fn until_ready(&self, child: &mut Child, signals: &mut Signals) -> anyhow::Result<Option<Exit>> {
-        let probe = self.probe.as_ref().unwrap_or(&self.address);
+        let probe = self.probe();
         let listening = listens(probe, self.ready_within);
         tokio::pin!(listening);
         loop {

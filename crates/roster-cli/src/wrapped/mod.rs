@@ -6,5 +6,5 @@ mod ready;
 mod signals;
 
 pub(crate) use child::Child;
-pub(crate) use ready::{Readiness, listens};
+pub(crate) use ready::{Readiness, accepts, listens};
 pub(crate) use signals::{Heard, Signals, StopSignals};

@@ -25,13 +25,18 @@ pub(crate) async fn listens(address: &Address, patience: Duration) -> Readiness 
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let attempt = timeout(ATTEMPT, TcpStream::connect((address.host(), address.port())));
-            if matches!(attempt.await, Ok(Ok(_))) {
+            if accepts(address).await {
                 return Readiness::Listens;
             }
         }
     };
     timeout(patience, attempts).await.unwrap_or(Readiness::Silent)
+}
+
+/// Whether the address accepts a TCP connection.
+pub(crate) async fn accepts(address: &Address) -> bool {
+    let attempt = timeout(ATTEMPT, TcpStream::connect((address.host(), address.port())));
+    matches!(attempt.await, Ok(Ok(_)))
 }
 
 #[cfg(test)]

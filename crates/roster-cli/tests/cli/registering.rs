@@ -1,12 +1,13 @@
 //! What is held: register, with and without a command.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use roster_client::testing::FakeNode;
 use roster_client::{Announcement, Change, Client, Selector, ServiceName, State, WatchEvent};
 use roster_proto::v1::{Refusal, refusal};
 use rustix::process::Signal;
+use tokio::net::TcpSocket;
 
 use crate::roster;
 use crate::running::Running;
@@ -21,11 +22,12 @@ async fn addresses(node: &FakeNode) -> Vec<String> {
     instances.iter().map(|instance| instance.registration.address.to_string()).collect()
 }
 
-/// Something that accepts connections for as long as the test runs.
-fn listening() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    (listener, address)
+/// A port that nobody else gets, and that accepts connections once the test listens: for its command.
+fn reserved() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (socket, address)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,12 +71,14 @@ async fn a_refusal_that_may_pass_is_waited_out_when_asked_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_registered_and_its_end_passed_on() {
     let node = FakeNode::listen().await.unwrap();
-    let (_listener, address) = listening();
+    let (socket, address) = reserved();
     let folder = tempfile::tempdir().unwrap();
     let go = folder.path().join("go");
-    let script = format!("until [ -e {} ]; do sleep 0.01; done; exit 9", go.display());
+    let script = format!("echo armed; until [ -e {} ]; do sleep 0.01; done; exit 9", go.display());
     let arguments = ["register", "orders", "--address", &address, "--", "sh", "-c", &script];
     let mut register = Running::start(node.url(), &arguments);
+    register.hear("armed");
+    let _listener = socket.listen(8).unwrap();
     register.hear("registered as instance");
     assert_eq!(addresses(&node).await, *std::slice::from_ref(&address));
     std::fs::write(&go, "").unwrap();
@@ -84,14 +88,30 @@ async fn a_command_is_registered_and_its_end_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_not_started_where_somebody_else_listens() {
+    let node = FakeNode::listen().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for arguments in [&["--address", &address][..], &["--address", "10.0.0.7:8080", "--probe", &address]] {
+        let mut register = roster(&["register", "orders"]);
+        register.args(arguments).args(["--", "echo", "started"]).env("ROSTER_SERVER", node.url());
+        let output = register.assert().code(1).get_output().clone();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with(&format!("roster: somebody else listens at {address} already")), "{said}");
+        assert!(output.stdout.is_empty(), "the command is not started");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_stopped_only_after_its_callers_know() {
     let node = FakeNode::listen().await.unwrap();
     let mut watch = client(&node).watch(Selector::All).start();
-    let (_listener, address) = listening();
+    let (socket, address) = reserved();
     let script = "trap 'echo the command is stopped; exit 3' TERM; echo armed; while :; do sleep 0.01; done";
     let arguments = ["register", "orders", "--address", &address, "--", "sh", "-c", script];
     let mut register = Running::start(node.url(), &arguments);
     register.hear("armed");
+    let _listener = socket.listen(8).unwrap();
     register.hear("registered as instance");
     watch.view().loaded().await.unwrap();
     register.signal(Signal::TERM);
@@ -111,11 +131,12 @@ async fn a_command_is_stopped_only_after_its_callers_know() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_whose_version_is_superseded_is_stopped() {
     let node = FakeNode::listen().await.unwrap();
-    let (_listener, address) = listening();
+    let (socket, address) = reserved();
     let script = "trap 'exit 3' TERM; echo armed; while :; do sleep 0.01; done";
     let arguments = ["register", "orders", "--address", &address, "--version", "1", "--", "sh", "-c", script];
     let mut register = Running::start(node.url(), &arguments);
     register.hear("armed");
+    let _listener = socket.listen(8).unwrap();
     register.hear("registered as instance");
     let registrar = client(&node).registrar().start();
     let newer = registrar.register(Announcement::new("orders", "10.0.0.8", 8080).unwrap().version(2));
@@ -127,11 +148,12 @@ async fn a_command_whose_version_is_superseded_is_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_signals_are_passed_on_to_the_command() {
     let node = FakeNode::listen().await.unwrap();
-    let (_listener, address) = listening();
+    let (socket, address) = reserved();
     let script = "trap 'echo reloaded' HUP; trap 'exit 0' TERM; echo armed; while :; do sleep 0.01; done";
     let arguments = ["register", "orders", "--address", &address, "--", "sh", "-c", script];
     let mut register = Running::start(node.url(), &arguments);
     register.hear("armed");
+    let _listener = socket.listen(8).unwrap();
     register.hear("registered as instance");
     register.signal(Signal::HUP);
     register.hear("reloaded");
