@@ -22,7 +22,7 @@ pub enum Error {
     #[error("{call} was refused by {endpoint}: {}", refusal.message)]
     Refused { call: &'static str, endpoint: String, refusal: Box<Refusal> },
     /// No address could be reached. The source is what the last one met.
-    #[error("{call} reached no node at {endpoints}; check that one runs there")]
+    #[error("cannot reach a node at {endpoints}; check that one runs there")]
     Unreachable { call: &'static str, endpoints: String, source: Box<tonic::Status> },
     /// Reached or not, nothing was answered in time.
     #[error("{call} was not answered within {deadline:?} by {endpoint}; whether it was done is not known")]

@@ -56,7 +56,7 @@ async fn a_node_that_is_down_is_named_with_what_to_do() {
     let node = FakeNode::in_memory();
     node.stop();
     let error = client(&node).get_main(&orders()).await.unwrap_err();
-    assert_eq!(error.to_string(), "get_main reached no node at http://in-memory:7400; check that one runs there");
+    assert_eq!(error.to_string(), "cannot reach a node at http://in-memory:7400; check that one runs there");
     assert_eq!(error.advice(), Advice::RetryLater);
     assert!(error.source().is_some());
 }
