@@ -62,9 +62,9 @@ pub(crate) struct Register {
     /// How long it may be out of contact before it is removed, up to 300s
     #[arg(long, value_name = "SPAN", default_value = "3s", value_parser = words::span)]
     grace: Duration,
-    /// How long a singleton waits for the present holder to leave; 0 replaces it at once
-    #[arg(long, value_name = "SPAN", default_value = "0", value_parser = words::span)]
-    handover: Duration,
+    /// How long a singleton waits for the present holder to leave; 0 replaces it at once [default: 0]
+    #[arg(long, value_name = "SPAN", value_parser = words::span)]
+    handover: Option<Duration>,
     /// How many instances of a higher version take over, or side-by-side for never [default: as it is]
     #[arg(long, value_name = "N|side-by-side", value_parser = words::cutover)]
     cutover: Option<Cutover>,
@@ -157,12 +157,16 @@ impl Register {
             .node_index(self.node_index)
             .weight(self.weight)
             .zone(&self.zone)
-            .handover(self.handover);
+            .handover(self.handover.unwrap_or_default());
         announcement = self.tags.iter().fold(announcement, |announcement, tag| announcement.tag(tag));
         let pairs = self.metadata.iter();
         announcement = pairs.fold(announcement, |announcement, (key, value)| announcement.metadata(key, value));
         if let Some(cutover) = self.cutover {
             announcement = announcement.cutover(cutover);
+        }
+        if self.handover.is_some() && !matches!(self.kind, KindWord::Singleton) {
+            let why = "--handover is for singletons; add --kind singleton, or leave it out";
+            return Err(Ending::error(Exit::Usage, why));
         }
         let grace_max = Duration::from_millis(limits::GRACE_MILLIS_MAX.into());
         if self.grace > grace_max {

@@ -42,6 +42,8 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_wrong() {
         (&["register", "orders", "--address", "a:80", "--grace", "5m1s"], "300s at most"),
         (&["register", "orders", "--address", "a:80", "--meta", "novalue"], "key=value"),
         (&["register", "orders", "--address", "a:80", "--probe", "a:81"], "<COMMAND>"),
+        (&["register", "orders", "--address", "a:80", "--handover", "30s"], "--kind singleton"),
+        (&["register", "orders", "--address", "a:80", "--kind", "main", "--handover", "0"], "--kind singleton"),
         (&["drain", "10.0.0.7:80"], "add --service NAME"),
         (&["cutover", "orders", "often"], "or clear"),
         (&["watch"], "<NAME|PREFIX/"),
