@@ -33,15 +33,9 @@ pub(crate) struct Arguments {
 /// What every subcommand takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Everywhere {
-    /// Where the node is; several, separated by commas, are tried in turn [default: http://127.0.0.1:7400]
-    #[arg(
-        long,
-        global = true,
-        env = "ROSTER_SERVER",
-        value_name = "URL",
-        value_delimiter = ',',
-        help_heading = "Everywhere"
-    )]
+    /// Where the node is; several, separated by commas, are tried in turn [env: ROSTER_SERVER]
+    /// [default: http://127.0.0.1:7400]
+    #[arg(long, global = true, value_name = "URL", value_delimiter = ',', help_heading = "Everywhere")]
     pub(crate) server: Vec<String>,
     /// The form of the output: table, json (one document, or an object a line for streams), or text
     /// (lines of fields between tabs)
@@ -59,9 +53,21 @@ pub(crate) struct Everywhere {
 }
 
 impl Everywhere {
+    /// The nodes that the caller named, by the option or else by the environment. It is read here and
+    /// not by the parser, whose usage lines would ask for the option wherever the environment has it.
+    pub(crate) fn given(&self) -> Vec<String> {
+        if !self.server.is_empty() {
+            return self.server.clone();
+        }
+        let environment = std::env::var_os("ROSTER_SERVER").unwrap_or_default();
+        let urls = environment.to_string_lossy();
+        urls.split(',').filter(|url| !url.trim().is_empty()).map(str::to_owned).collect()
+    }
+
     /// Where to look for a node: where the caller said, else where one is by default.
     pub(crate) fn nodes(&self) -> Vec<String> {
-        if self.server.is_empty() { vec!["http://127.0.0.1:7400".to_owned()] } else { self.server.clone() }
+        let given = self.given();
+        if given.is_empty() { vec!["http://127.0.0.1:7400".to_owned()] } else { given }
     }
 }
 

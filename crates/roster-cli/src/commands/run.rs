@@ -14,8 +14,8 @@ use crate::render::Screen;
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
     let Arguments { everywhere, command } = arguments;
     let screen = Screen::new(everywhere.output);
-    let (given, nodes) = (everywhere.server.as_slice(), everywhere.nodes());
-    let nodes = nodes.as_slice();
+    let (given, nodes) = (everywhere.given(), everywhere.nodes());
+    let (given, nodes) = (given.as_slice(), nodes.as_slice());
     match command {
         // A node has work for every core; a question to one has not.
         Command::Serve(serve) => serve::run(&serve),

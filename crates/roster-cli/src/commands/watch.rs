@@ -12,7 +12,7 @@ use crate::render::{ChangeLine, Screen};
 use crate::wrapped::StopSignals;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(group = clap::ArgGroup::new("what").args(["selector", "all"]).required(true), after_help = "\
 Examples:
   roster watch orders
   roster watch team/
@@ -24,10 +24,10 @@ of the node. Ends with a signal, or with --once when the state is whole.
 Fields of --output text: time received, position, event, service, address, instance, reason.")]
 pub(crate) struct Watch {
     /// A service, or everything below a prefix that ends in /
-    #[arg(value_name = "NAME|PREFIX/", value_parser = words::selector, required_unless_present = "all")]
+    #[arg(value_name = "NAME|PREFIX/", value_parser = words::selector)]
     selector: Option<Selector>,
     /// Everything
-    #[arg(long, conflicts_with = "selector")]
+    #[arg(long)]
     all: bool,
     /// Only the state as it is
     #[arg(long)]
@@ -45,6 +45,7 @@ pub(crate) async fn run(watch: Watch, nodes: &[String], screen: Screen) -> anyho
         contact: Contact::Never { attempts_left: nodes.len() },
         once: watch.once,
         screen,
+        nodes: nodes.join(", "),
     };
     let mut signals = StopSignals::listen()?;
     tokio::select! {
@@ -68,6 +69,8 @@ struct Reader {
     contact: Contact,
     once: bool,
     screen: Screen,
+    /// Where it looks for one.
+    nodes: String,
 }
 
 impl Reader {
@@ -147,7 +150,10 @@ impl Reader {
             Contact::Never { attempts_left } => {
                 *attempts_left = attempts_left.saturating_sub(1);
                 if *attempts_left == 0 {
-                    return Err(Ending::error(Exit::Unreachable, format!("no node reached: {why}")));
+                    return Err(Ending::error(
+                        Exit::Unreachable,
+                        format!("cannot reach a node at {}: {why}", self.nodes),
+                    ));
                 }
             }
         }

@@ -46,7 +46,7 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_wrong() {
         (&["register", "orders", "--address", "a:80", "--kind", "main", "--handover", "0"], "--kind singleton"),
         (&["drain", "10.0.0.7:80"], "add --service NAME"),
         (&["cutover", "orders", "often"], "or clear"),
-        (&["watch"], "<NAME|PREFIX/"),
+        (&["watch"], "<NAME|PREFIX/|--all>"),
         (&["watch", "orders", "--all"], "cannot be used with"),
         (&["services", "team"], "ends in /"),
         (&["serve", "--set", "log.histroy=1h", "--print-settings"], "unknown setting \"log.histroy\""),
@@ -79,6 +79,7 @@ fn without_a_node_questions_end_with_5_quickly() {
         assert!(begin.elapsed() < Duration::from_secs(8), "{question:?} took {:?}", begin.elapsed());
         assert!(said.starts_with("roster: ") && said.lines().count() == 1, "{question:?}: {said}");
         assert!(said.contains("Connection refused"), "{question:?}: {said}");
+        assert!(said.starts_with(&format!("roster: cannot reach a node at {url}")), "{question:?}: {said}");
     }
 }
 
@@ -87,6 +88,14 @@ fn the_node_may_be_named_by_the_environment() {
     let url = silent_url();
     let said = stderr(roster(&["status"]).env("ROSTER_SERVER", &url));
     assert!(said.contains(&url), "{said}");
+}
+
+#[test]
+fn a_usage_line_does_not_ask_for_what_the_environment_says() {
+    for arguments in [&["watch"][..], &["get"], &["log", "verify"]] {
+        let said = stderr(roster(arguments).env("ROSTER_SERVER", "http://127.0.0.1:1"));
+        assert!(said.contains("Usage: ") && !said.contains("--server"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]
