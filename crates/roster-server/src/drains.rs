@@ -126,3 +126,57 @@ impl Drains {
         self.followed.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use roster_core::directory::Liveness;
+    use roster_core::{Address, Kind, Label, Metadata, Registration, Tags, Timestamp};
+
+    use super::*;
+
+    fn instance(id: u64) -> Instance {
+        let registration = Registration {
+            service: ServiceName::parse("orders").unwrap(),
+            address: Address::parse("127.0.0.1", 1).unwrap(),
+            kind: Kind::Member,
+            node_index: 0,
+            version: 0,
+            weight: 100,
+            zone: Label::default(),
+            tags: Tags::default(),
+            metadata: Metadata::default(),
+        };
+        Instance {
+            id: InstanceId::new(id),
+            registration: Arc::new(registration),
+            session: SessionId::new(1),
+            liveness: Liveness::Up,
+            draining: true,
+            pending: false,
+            token: None,
+            registered: Timestamp::new(1),
+            changed: Position::new(id),
+        }
+    }
+
+    #[test]
+    fn a_session_follows_a_drain_once_and_none_beyond_the_limit() {
+        let (link, _reader) = SessionLink::new(1, Bytes::new());
+        let mut drains = Drains::default();
+        let mut follow =
+            |id: u64| drains.follow(&instance(id), Awake::default(), Report::Session(SessionId::new(1), link.clone()));
+        for _ in 0..=DRAINS_MAX {
+            assert!(follow(1), "the same drain took a second place");
+        }
+        for id in 2..=DRAINS_MAX as u64 {
+            assert!(follow(id));
+        }
+        assert!(!follow(DRAINS_MAX as u64 + 1), "one more than the limit");
+        assert!(follow(1), "what is followed already is replaced, also when all places are taken");
+        drains.forget(SessionId::new(1));
+        assert!(drains.followed.is_empty());
+    }
+}

@@ -114,8 +114,8 @@ impl Director {
     /// of an instance before it is told that it is promoted or has to leave.
     fn tell_owners(&mut self) {
         for (position, notice) in self.notices.drain(..) {
-            if let (Notice::Promoted { instance, .. }, directory) = (&notice, &self.directory)
-                && let Some(instance) = directory.instance(*instance)
+            if let Notice::Promoted { instance, .. } = &notice
+                && let Some(instance) = self.directory.instance(*instance)
             {
                 self.liveness.handover_ended(&instance.registration.service);
             }
