@@ -159,7 +159,7 @@ fn of_client(error: &ClientError) -> Exit {
 /// What a refusal means for the caller of the binary.
 pub(crate) fn of_refusal(code: Code) -> Exit {
     match code {
-        Code::UnknownSession | Code::UnknownInstance => Exit::NotFound,
+        Code::UnknownSession | Code::UnknownInstance | Code::UnknownQueue => Exit::NotFound,
         Code::Unavailable => Exit::Unreachable,
         Code::InvalidName
         | Code::InvalidAddress
@@ -171,7 +171,11 @@ pub(crate) fn of_refusal(code: Code) -> Exit {
         | Code::AddressInUse
         | Code::LimitExceeded
         | Code::Unauthorized
-        | Code::ReadOnly => Exit::Refused,
+        | Code::ReadOnly
+        | Code::QueueFull
+        | Code::SettingsDiffer
+        | Code::SequenceGap
+        | Code::MessageTooLarge => Exit::Refused,
         Code::Unspecified => Exit::Failure,
     }
 }

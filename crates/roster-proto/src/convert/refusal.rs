@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use roster_core::InvalidWord;
 use roster_core::directory::Refusal;
+use roster_core::queue;
 
 use crate::v1;
 use crate::v1::refusal::Code;
@@ -62,11 +63,41 @@ impl From<Refusal> for v1::Refusal {
     }
 }
 
+impl From<queue::Refusal> for v1::Refusal {
+    fn from(refusal: queue::Refusal) -> Self {
+        let mut wire = Self { message: refusal.to_string(), ..Self::default() };
+        let code = match refusal {
+            queue::Refusal::UnknownQueue { .. } => Code::UnknownQueue,
+            queue::Refusal::SettingsDiffer { .. } => Code::SettingsDiffer,
+            queue::Refusal::Settings(_) => Code::InvalidArgument,
+            queue::Refusal::QueueFull { max, .. } => {
+                wire.limit_max = max;
+                Code::QueueFull
+            }
+            queue::Refusal::MessageTooLarge { max, .. } => {
+                wire.limit_max = max;
+                Code::MessageTooLarge
+            }
+            queue::Refusal::SequenceGap { expected, .. } => {
+                wire.expected_sequence = expected;
+                Code::SequenceGap
+            }
+            queue::Refusal::LimitExceeded { limit, max } => {
+                wire.limit = limit.to_owned();
+                wire.limit_max = max;
+                Code::LimitExceeded
+            }
+        };
+        wire.set_code(code);
+        wire
+    }
+}
+
 /// A word that did not parse.
 #[must_use]
 pub fn invalid(word: InvalidWord) -> v1::Refusal {
     let code = match word.what {
-        "service name" | "prefix" => Code::InvalidName,
+        "service name" | "prefix" | "queue name" => Code::InvalidName,
         "address" => Code::InvalidAddress,
         _ => Code::InvalidArgument,
     };
@@ -89,10 +120,17 @@ impl v1::Refusal {
             | Code::InvalidKind
             | Code::InvalidArgument
             | Code::KindConflict
-            | Code::UnknownInstance => Advice::FixRequest,
-            Code::VersionTooLow | Code::AddressInUse | Code::LimitExceeded | Code::ReadOnly | Code::Unavailable => {
-                Advice::RetryLater
-            }
+            | Code::UnknownInstance
+            | Code::UnknownQueue
+            | Code::SettingsDiffer
+            | Code::SequenceGap
+            | Code::MessageTooLarge => Advice::FixRequest,
+            Code::VersionTooLow
+            | Code::AddressInUse
+            | Code::LimitExceeded
+            | Code::ReadOnly
+            | Code::Unavailable
+            | Code::QueueFull => Advice::RetryLater,
             Code::SessionNotConnected => Advice::RetryNow,
             Code::UnknownSession | Code::Unauthorized | Code::Unspecified => Advice::GiveUp,
         }
@@ -103,13 +141,17 @@ impl v1::Refusal {
 #[must_use]
 pub fn status_of(refusal: &v1::Refusal) -> tonic::Status {
     let code = match refusal.code() {
-        Code::InvalidName | Code::InvalidAddress | Code::InvalidKind | Code::InvalidArgument => {
-            tonic::Code::InvalidArgument
+        Code::InvalidName
+        | Code::InvalidAddress
+        | Code::InvalidKind
+        | Code::InvalidArgument
+        | Code::MessageTooLarge => tonic::Code::InvalidArgument,
+        Code::UnknownSession | Code::UnknownInstance | Code::UnknownQueue => tonic::Code::NotFound,
+        Code::SessionNotConnected | Code::VersionTooLow | Code::KindConflict | Code::SequenceGap => {
+            tonic::Code::FailedPrecondition
         }
-        Code::UnknownSession | Code::UnknownInstance => tonic::Code::NotFound,
-        Code::SessionNotConnected | Code::VersionTooLow | Code::KindConflict => tonic::Code::FailedPrecondition,
-        Code::AddressInUse => tonic::Code::AlreadyExists,
-        Code::LimitExceeded => tonic::Code::ResourceExhausted,
+        Code::AddressInUse | Code::SettingsDiffer => tonic::Code::AlreadyExists,
+        Code::LimitExceeded | Code::QueueFull => tonic::Code::ResourceExhausted,
         Code::Unauthorized => tonic::Code::PermissionDenied,
         Code::ReadOnly | Code::Unavailable => tonic::Code::Unavailable,
         Code::Unspecified => tonic::Code::Unknown,

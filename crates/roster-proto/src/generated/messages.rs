@@ -95,6 +95,9 @@ pub struct Refusal {
     pub limit: ::prost::alloc::string::String,
     #[prost(uint64, tag = "6")]
     pub limit_max: u64,
+    /// With SEQUENCE_GAP: the sequence that is due.
+    #[prost(uint64, tag = "7")]
+    pub expected_sequence: u64,
 }
 /// Nested message and enum types in `Refusal`.
 pub mod refusal {
@@ -126,6 +129,11 @@ pub mod refusal {
         ReadOnly = 12,
         UnknownInstance = 13,
         Unavailable = 14,
+        UnknownQueue = 15,
+        QueueFull = 16,
+        SettingsDiffer = 17,
+        SequenceGap = 18,
+        MessageTooLarge = 19,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -149,6 +157,11 @@ pub mod refusal {
                 Self::ReadOnly => "CODE_READ_ONLY",
                 Self::UnknownInstance => "CODE_UNKNOWN_INSTANCE",
                 Self::Unavailable => "CODE_UNAVAILABLE",
+                Self::UnknownQueue => "CODE_UNKNOWN_QUEUE",
+                Self::QueueFull => "CODE_QUEUE_FULL",
+                Self::SettingsDiffer => "CODE_SETTINGS_DIFFER",
+                Self::SequenceGap => "CODE_SEQUENCE_GAP",
+                Self::MessageTooLarge => "CODE_MESSAGE_TOO_LARGE",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -169,6 +182,11 @@ pub mod refusal {
                 "CODE_READ_ONLY" => Some(Self::ReadOnly),
                 "CODE_UNKNOWN_INSTANCE" => Some(Self::UnknownInstance),
                 "CODE_UNAVAILABLE" => Some(Self::Unavailable),
+                "CODE_UNKNOWN_QUEUE" => Some(Self::UnknownQueue),
+                "CODE_QUEUE_FULL" => Some(Self::QueueFull),
+                "CODE_SETTINGS_DIFFER" => Some(Self::SettingsDiffer),
+                "CODE_SEQUENCE_GAP" => Some(Self::SequenceGap),
+                "CODE_MESSAGE_TOO_LARGE" => Some(Self::MessageTooLarge),
                 _ => None,
             }
         }
@@ -881,6 +899,22 @@ pub struct GetStatusResponse {
     pub guarded_sessions: u64,
     #[prost(uint64, tag = "19")]
     pub guarded_instances: u64,
+    /// The log of the queues, and why it takes no changes; empty when it does.
+    #[prost(message, optional, tag = "20")]
+    pub queue_log: ::core::option::Option<LogStatus>,
+    #[prost(string, tag = "21")]
+    pub queues_read_only: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "22")]
+    pub queues: u64,
+    /// Messages that all of them keep, and their bytes.
+    #[prost(uint64, tag = "23")]
+    pub queue_messages: u64,
+    #[prost(uint64, tag = "24")]
+    pub queue_bytes: u64,
+    #[prost(uint64, tag = "25")]
+    pub queue_producers: u64,
+    #[prost(uint64, tag = "26")]
+    pub queue_consumers: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogStatus {
@@ -1495,6 +1529,867 @@ pub mod admin_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("roster.v1.Admin", "ReleaseGuard"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// What is unset has its default.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueueSettings {
+    /// Messages with all consumers together; 1024.
+    #[prost(uint32, optional, tag = "1")]
+    pub in_flight_max: ::core::option::Option<u32>,
+    /// How long a consumer has for a message; 30000.
+    #[prost(uint32, optional, tag = "2")]
+    pub ack_timeout_ms: ::core::option::Option<u32>,
+    /// Deliveries without an acknowledgement that make a dead letter; 16.
+    #[prost(uint32, optional, tag = "3")]
+    pub attempts_max: ::core::option::Option<u32>,
+    /// The back-off after the first failure; it doubles with each further one; 100.
+    #[prost(uint32, optional, tag = "4")]
+    pub back_off_first_ms: ::core::option::Option<u32>,
+    /// The longest back-off; 30000.
+    #[prost(uint32, optional, tag = "5")]
+    pub back_off_last_ms: ::core::option::Option<u32>,
+    /// Payload, content type and headers of one message; 1 MiB.
+    #[prost(uint32, optional, tag = "6")]
+    pub message_bytes_max: ::core::option::Option<u32>,
+    /// Messages that the queue keeps, dead letters included; 1000000.
+    #[prost(uint64, optional, tag = "7")]
+    pub waiting_max: ::core::option::Option<u64>,
+    /// Bytes that the queue keeps, dead letters included.
+    #[prost(uint64, optional, tag = "8")]
+    pub waiting_bytes_max: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateQueueRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    #[prost(enumeration = "QueueType", tag = "2")]
+    pub r#type: i32,
+    #[prost(message, optional, tag = "3")]
+    pub settings: ::core::option::Option<QueueSettings>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateQueueResponse {
+    /// False when it was there already.
+    #[prost(bool, tag = "1")]
+    pub created: bool,
+    /// With every default filled in.
+    #[prost(message, optional, tag = "2")]
+    pub settings: ::core::option::Option<QueueSettings>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateQueueRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// What is unset stays as it is.
+    #[prost(message, optional, tag = "2")]
+    pub settings: ::core::option::Option<QueueSettings>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateQueueResponse {
+    #[prost(message, optional, tag = "1")]
+    pub settings: ::core::option::Option<QueueSettings>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteQueueRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteQueueResponse {
+    /// Messages that went with it.
+    #[prost(uint64, tag = "1")]
+    pub messages: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetQueueRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetQueueResponse {
+    #[prost(message, optional, tag = "1")]
+    pub queue: ::core::option::Option<Queue>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListQueuesRequest {
+    /// "" or a prefix that ends in "/".
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+    /// At most 1000; unset means 1000.
+    #[prost(uint32, tag = "2")]
+    pub page_size: u32,
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListQueuesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub queues: ::prost::alloc::vec::Vec<Queue>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Queue {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "QueueType", tag = "2")]
+    pub r#type: i32,
+    #[prost(message, optional, tag = "3")]
+    pub settings: ::core::option::Option<QueueSettings>,
+    /// Messages that never failed and are with nobody.
+    #[prost(uint64, tag = "4")]
+    pub waiting: u64,
+    /// Messages with consumers.
+    #[prost(uint64, tag = "5")]
+    pub in_flight: u64,
+    /// Messages that failed and wait for their next delivery.
+    #[prost(uint64, tag = "6")]
+    pub failed: u64,
+    /// Dead letters.
+    #[prost(uint64, tag = "7")]
+    pub dead: u64,
+    /// Bytes of all of these.
+    #[prost(uint64, tag = "8")]
+    pub bytes: u64,
+    #[prost(uint32, tag = "9")]
+    pub consumers: u32,
+    #[prost(uint32, tag = "10")]
+    pub producers: u32,
+    /// When the oldest message was published that is no dead letter; 0 without one.
+    #[prost(uint64, tag = "11")]
+    pub oldest_unix_ms: u64,
+    /// Since it was created.
+    #[prost(uint64, tag = "12")]
+    pub published_total: u64,
+    #[prost(uint64, tag = "13")]
+    pub acknowledged_total: u64,
+    #[prost(uint64, tag = "14")]
+    pub failed_total: u64,
+    #[prost(uint64, tag = "15")]
+    pub dead_total: u64,
+    /// A second, over about the last ten.
+    #[prost(double, tag = "16")]
+    pub publish_rate: f64,
+    #[prost(double, tag = "17")]
+    pub acknowledge_rate: f64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueueMessage {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub payload: ::prost::bytes::Bytes,
+    /// Empty when nobody said.
+    #[prost(string, tag = "2")]
+    pub content_type: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub headers: ::prost::alloc::vec::Vec<MetadataEntry>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// All of them are stored or, when refused, none.
+    #[prost(message, repeated, tag = "2")]
+    pub messages: ::prost::alloc::vec::Vec<QueueMessage>,
+    /// Who publishes, in its own words. With it, what was stored already is not
+    /// stored again.
+    #[prost(string, tag = "3")]
+    pub producer: ::prost::alloc::string::String,
+    /// With a producer: the sequence of the first message. Sequences begin at 1
+    /// and have no gaps.
+    #[prost(uint64, tag = "4")]
+    pub first_sequence: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishResponse {
+    #[prost(message, optional, tag = "1")]
+    pub published: ::core::option::Option<Published>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Published {
+    /// The id of the first message that was stored by this request; the others follow it.
+    #[prost(uint64, tag = "1")]
+    pub first_message_id: u64,
+    #[prost(uint64, tag = "2")]
+    pub stored: u64,
+    /// So many at the beginning of the batch were stored before.
+    #[prost(uint64, tag = "3")]
+    pub duplicates: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishStreamRequest {
+    #[prost(oneof = "publish_stream_request::Request", tags = "1, 2")]
+    pub request: ::core::option::Option<publish_stream_request::Request>,
+}
+/// Nested message and enum types in `PublishStreamRequest`.
+pub mod publish_stream_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Request {
+        #[prost(message, tag = "1")]
+        Open(super::OpenPublish),
+        #[prost(message, tag = "2")]
+        Batch(super::PublishBatch),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenPublish {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// Who publishes; the same after a reconnect. Required: it is what a batch that
+    /// is sent once more is known by.
+    #[prost(string, tag = "2")]
+    pub producer: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishBatch {
+    /// The sequence of the first message; the next batch goes on where this ends.
+    #[prost(uint64, tag = "1")]
+    pub first_sequence: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub messages: ::prost::alloc::vec::Vec<QueueMessage>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishStreamResponse {
+    #[prost(oneof = "publish_stream_response::Response", tags = "1, 2")]
+    pub response: ::core::option::Option<publish_stream_response::Response>,
+}
+/// Nested message and enum types in `PublishStreamResponse`.
+pub mod publish_stream_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Response {
+        #[prost(message, tag = "1")]
+        Opened(super::PublishOpened),
+        #[prost(message, tag = "2")]
+        Results(super::PublishResults),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishOpened {
+    /// The last sequence that is stored of this producer; 0 when it is not known (any more).
+    #[prost(uint64, tag = "1")]
+    pub last_sequence: u64,
+    /// The largest message that the queue takes.
+    #[prost(uint32, tag = "2")]
+    pub message_bytes_max: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishResults {
+    /// In the order of the batches.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<PublishResult>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishResult {
+    /// Of the batch.
+    #[prost(uint64, tag = "1")]
+    pub first_sequence: u64,
+    #[prost(oneof = "publish_result::Outcome", tags = "2, 3")]
+    pub outcome: ::core::option::Option<publish_result::Outcome>,
+}
+/// Nested message and enum types in `PublishResult`.
+pub mod publish_result {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "2")]
+        Published(super::Published),
+        /// None of the batch is stored. A full queue is no refusal here: the batch waits.
+        #[prost(message, tag = "3")]
+        Refusal(super::Refusal),
+    }
+}
+/// Any mixture. The words of one request are taken in together.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConsumeRequest {
+    /// First and once.
+    #[prost(message, optional, tag = "1")]
+    pub open: ::core::option::Option<OpenConsume>,
+    /// Done.
+    #[prost(uint64, repeated, tag = "2")]
+    pub acknowledge: ::prost::alloc::vec::Vec<u64>,
+    /// Failed: to be delivered again, or a dead letter after the last attempt.
+    #[prost(message, repeated, tag = "3")]
+    pub nack: ::prost::alloc::vec::Vec<Nack>,
+    /// More time is needed.
+    #[prost(message, repeated, tag = "4")]
+    pub extend: ::prost::alloc::vec::Vec<Extend>,
+    /// From here on this consumer holds at most so many; 0 pauses it.
+    #[prost(uint32, optional, tag = "5")]
+    pub window: ::core::option::Option<u32>,
+    /// When above 0: tell me when everything in this request, and in those
+    /// before, is durable. Chosen by the caller; grows.
+    #[prost(uint64, tag = "6")]
+    pub confirm: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenConsume {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// How many messages it holds at most; unset means 256.
+    #[prost(uint32, optional, tag = "2")]
+    pub window: ::core::option::Option<u32>,
+    /// Who consumes, for status pages.
+    #[prost(string, tag = "3")]
+    pub consumer: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Nack {
+    #[prost(uint64, tag = "1")]
+    pub message_id: u64,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// Unset: the back-off of the queue.
+    #[prost(uint32, optional, tag = "3")]
+    pub delay_ms: ::core::option::Option<u32>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Extend {
+    #[prost(uint64, tag = "1")]
+    pub message_id: u64,
+    /// From now on.
+    #[prost(uint32, tag = "2")]
+    pub extra_ms: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConsumeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub opened: ::core::option::Option<ConsumeOpened>,
+    #[prost(message, repeated, tag = "2")]
+    pub deliveries: ::prost::alloc::vec::Vec<QueueDelivery>,
+    /// The highest `confirm` whose words are durable; 0 when there is nothing to tell.
+    #[prost(uint64, tag = "3")]
+    pub confirmed: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConsumeOpened {
+    #[prost(uint64, tag = "1")]
+    pub consumer_id: u64,
+    #[prost(uint32, tag = "2")]
+    pub ack_timeout_ms: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueueDelivery {
+    #[prost(uint64, tag = "1")]
+    pub message_id: u64,
+    /// The first is 1.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+    #[prost(uint64, tag = "3")]
+    pub enqueued_unix_ms: u64,
+    #[prost(message, optional, tag = "4")]
+    pub message: ::core::option::Option<QueueMessage>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListMessagesRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    #[prost(enumeration = "QueuePart", tag = "2")]
+    pub part: i32,
+    /// At most 1000; unset means 100. A page also ends at about 1 MiB.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+    /// The page begins after this message.
+    #[prost(uint64, tag = "4")]
+    pub after_message_id: u64,
+    /// Only this one.
+    #[prost(uint64, tag = "5")]
+    pub message_id: u64,
+    /// Whether the messages themselves come along.
+    #[prost(bool, tag = "6")]
+    pub with_message: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListMessagesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<KeptMessage>,
+    /// Whether more follow.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeptMessage {
+    #[prost(uint64, tag = "1")]
+    pub message_id: u64,
+    #[prost(uint64, tag = "2")]
+    pub enqueued_unix_ms: u64,
+    /// Deliveries that ended without an acknowledgement.
+    #[prost(uint32, tag = "3")]
+    pub attempts: u32,
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// Of one that failed or is dead.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// When it is delivered again, or since when it is dead.
+    #[prost(uint64, tag = "6")]
+    pub when_unix_ms: u64,
+    /// Whether a consumer has it.
+    #[prost(bool, tag = "7")]
+    pub in_flight: bool,
+    #[prost(message, optional, tag = "8")]
+    pub message: ::core::option::Option<QueueMessage>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeQueueRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    #[prost(enumeration = "QueuePart", tag = "2")]
+    pub part: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadRequest {
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// Empty and `all`: all of them.
+    #[prost(uint64, repeated, tag = "2")]
+    pub message_ids: ::prost::alloc::vec::Vec<u64>,
+    #[prost(bool, tag = "3")]
+    pub all: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MovedResponse {
+    #[prost(uint64, tag = "1")]
+    pub messages: u64,
+    /// Of those named, so many were no dead letters.
+    #[prost(uint64, tag = "2")]
+    pub unknown: u64,
+}
+/// What stands behind a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum QueueType {
+    /// A work queue.
+    Unspecified = 0,
+    /// Each message is done by one consumer, at least once.
+    Work = 1,
+}
+impl QueueType {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "QUEUE_TYPE_UNSPECIFIED",
+            Self::Work => "QUEUE_TYPE_WORK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "QUEUE_TYPE_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUEUE_TYPE_WORK" => Some(Self::Work),
+            _ => None,
+        }
+    }
+}
+/// A part of what a queue keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum QueuePart {
+    Unspecified = 0,
+    /// Messages that never failed.
+    Waiting = 1,
+    /// Messages that failed and are no dead letters.
+    Failed = 2,
+    Dead = 3,
+    /// To purge only.
+    All = 4,
+}
+impl QueuePart {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "QUEUE_PART_UNSPECIFIED",
+            Self::Waiting => "QUEUE_PART_WAITING",
+            Self::Failed => "QUEUE_PART_FAILED",
+            Self::Dead => "QUEUE_PART_DEAD",
+            Self::All => "QUEUE_PART_ALL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "QUEUE_PART_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUEUE_PART_WAITING" => Some(Self::Waiting),
+            "QUEUE_PART_FAILED" => Some(Self::Failed),
+            "QUEUE_PART_DEAD" => Some(Self::Dead),
+            "QUEUE_PART_ALL" => Some(Self::All),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod queues_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct QueuesClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> QueuesClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> QueuesClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            QueuesClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Gets the queue of this name, or creates it. Refused when it exists with
+        /// another type or other settings.
+        pub async fn create_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateQueueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/CreateQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "CreateQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives a queue other settings. The messages that it keeps stay.
+        pub async fn update_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateQueueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/UpdateQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "UpdateQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a queue with all its messages. Its streams end.
+        pub async fn delete_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteQueueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/DeleteQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "DeleteQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One queue: settings, counts, rates.
+        pub async fn get_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetQueueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/GetQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("roster.v1.Queues", "GetQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The queues by name.
+        pub async fn list_queues(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListQueuesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQueuesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/ListQueues",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "ListQueues"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Stores messages; answers when they are durable. For what is sent by hand.
+        pub async fn publish(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PublishRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PublishResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/roster.v1.Queues/Publish");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("roster.v1.Queues", "Publish"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Stores batches of messages in order, each answered when it is durable. The
+        /// first request is `open`. While the queue is full the node reads no further.
+        pub async fn publish_stream(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::PublishStreamRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PublishStreamResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/PublishStream",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "PublishStream"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Takes part in the work. The first request has `open`. When the stream ends,
+        /// what it holds is delivered to others at once.
+        pub async fn consume(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::ConsumeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ConsumeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/roster.v1.Queues/Consume");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("roster.v1.Queues", "Consume"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// The messages of a queue by id, those of one place.
+        pub async fn list_messages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListMessagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListMessagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/ListMessages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "ListMessages"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes messages unread.
+        pub async fn purge_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PurgeQueueRequest>,
+        ) -> std::result::Result<tonic::Response<super::MovedResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/PurgeQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "PurgeQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Delivers dead letters again, as if they had never failed.
+        pub async fn requeue_dead(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeadRequest>,
+        ) -> std::result::Result<tonic::Response<super::MovedResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/RequeueDead",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roster.v1.Queues", "RequeueDead"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes dead letters.
+        pub async fn drop_dead(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeadRequest>,
+        ) -> std::result::Result<tonic::Response<super::MovedResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roster.v1.Queues/DropDead",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("roster.v1.Queues", "DropDead"));
             self.inner.unary(req, path, codec).await
         }
     }

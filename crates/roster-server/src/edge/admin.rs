@@ -69,6 +69,7 @@ impl Admin for AdminApi {
                 rebuilds: log.counters.rebuilds,
                 recovery_notes: log.notes.iter().map(ToString::to_string).collect(),
             }),
+            ..Default::default()
         };
         Ok(Response::new(status))
     }

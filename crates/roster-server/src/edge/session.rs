@@ -188,7 +188,12 @@ impl SessionStream {
             | Code::KindConflict
             | Code::AddressInUse
             | Code::LimitExceeded
-            | Code::UnknownInstance => Reason::Protocol,
+            | Code::UnknownInstance
+            | Code::UnknownQueue
+            | Code::QueueFull
+            | Code::SettingsDiffer
+            | Code::SequenceGap
+            | Code::MessageTooLarge => Reason::Protocol,
         };
         self.link.end(reason, refusal.message.clone());
     }
