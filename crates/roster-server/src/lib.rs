@@ -9,6 +9,7 @@
 
 mod awake;
 mod clock;
+mod dialer;
 mod director;
 mod drains;
 mod edge;
@@ -24,5 +25,6 @@ mod watch;
 mod writer;
 
 pub use clock::{Entropy, System, WallClock};
+pub use dialer::Dialer;
 pub use node::{Node, NodeBuilder, NodeError};
 pub use settings::{Durability, LimitSection, LogSection, SessionSection, Settings, SettingsError, Span, WatchSection};

@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 use crate::clock::{Entropy, System, WallClock};
+use crate::dialer::Dialer;
 use crate::director::{Director, DirectorSettings};
 use crate::edge::{Accept, AdminApi, Desk, RegistryApi, serve};
 use crate::guard::GuardSettings;
@@ -84,11 +85,28 @@ impl NodeBuilder {
     /// # Errors
     /// [`NodeError`]; nothing was changed then.
     pub async fn start(self) -> Result<Node, NodeError> {
-        let Self { settings, disk, clock, entropy } = self;
-        let listen = settings.listen;
+        let listen = self.settings.listen;
         // Bound first, so that a second node on the same address fails before it touches the log.
         let listener = TcpListener::bind(listen).await.map_err(|source| NodeError::Listen { listen, source })?;
-        let listen = listener.local_addr().map_err(|source| NodeError::Listen { listen, source })?;
+        self.open(Some(listener)).await
+    }
+
+    /// The same without a socket: only [`Dialer`]s of this process reach it.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing was changed then.
+    pub async fn start_inside(self) -> Result<Node, NodeError> {
+        self.open(None).await
+    }
+
+    async fn open(self, listener: Option<TcpListener>) -> Result<Node, NodeError> {
+        let Self { settings, disk, clock, entropy } = self;
+        let listen = match &listener {
+            Some(listener) => {
+                listener.local_addr().map_err(|source| NodeError::Listen { listen: settings.listen, source })?
+            }
+            None => SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
 
         let mut recovery = Recovery::default();
         let log = LocalLog::open(disk, log_settings(&settings), clock.now(), &mut recovery)?;
@@ -145,7 +163,7 @@ impl NodeBuilder {
         durability: Durability,
         log: LogView,
         clock: &dyn WallClock,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         listen: SocketAddr,
         threads: Vec<JoinHandle<()>>,
         failed: watch::Receiver<Option<String>>,
@@ -171,9 +189,10 @@ impl NodeBuilder {
             routes.add_service(reflection);
         }
         let stop = CancellationToken::new();
-        let accept = Accept { listener, routes: routes.routes(), desk: desk.clone(), stop: stop.clone() };
+        let (dialer, inside) = Dialer::new();
+        let accept = Accept { listener, inside, routes: routes.routes(), desk: desk.clone(), stop: stop.clone() };
         let edge = tokio::spawn(serve(accept));
-        Ok(Node { listen, desk, stop, edge, threads, failed, health: health_reporter })
+        Ok(Node { listen, dialer, desk, stop, edge, threads, failed, health: health_reporter })
     }
 }
 
@@ -181,6 +200,7 @@ impl NodeBuilder {
 #[derive(Debug)]
 pub struct Node {
     listen: SocketAddr,
+    dialer: Dialer,
     desk: Desk,
     stop: CancellationToken,
     edge: tokio::task::JoinHandle<()>,
@@ -208,10 +228,16 @@ impl Node {
         NodeBuilder::new(settings).start().await
     }
 
-    /// Where it listens; with the real port when the settings said 0.
+    /// Where it listens; with the real port when the settings said 0. A node without a socket: `0.0.0.0:0`.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// The way to this node from within the process.
+    #[must_use]
+    pub fn dialer(&self) -> Dialer {
+        self.dialer.clone()
     }
 
     /// Waits until the node cannot go on: when a sync failed, or one of its threads ended.

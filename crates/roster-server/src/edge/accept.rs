@@ -1,13 +1,18 @@
 //! The accept loop: connections are taken, limited, served and drained here.
 
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -36,65 +41,96 @@ const WINDOW_BYTES: u32 = 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Accept {
-    pub(crate) listener: TcpListener,
+    /// None: the node has no socket.
+    pub(crate) listener: Option<TcpListener>,
+    /// Connections from within the process.
+    pub(crate) inside: mpsc::Receiver<DuplexStream>,
     pub(crate) routes: Routes,
     pub(crate) desk: Desk,
     pub(crate) stop: CancellationToken,
 }
 
+/// What each connection is served with.
+#[derive(Clone)]
+struct Server {
+    http: auto::Builder<TokioExecutor>,
+    routes: Routes,
+}
+
+impl Server {
+    fn new(routes: Routes, desk: &Desk) -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(desk.limits.streams_per_connection)
+            .max_header_list_size(HEADERS_BYTES_MAX)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        http.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
+        Self { http, routes: routes.prepare() }
+    }
+
+    async fn serve<S>(self, stream: S, watcher: Watcher, peer: impl Display)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = self.routes.map_request(|request: http::Request<hyper::body::Incoming>| request);
+        let service = TowerToHyperService::new(service.map_err(|error: Infallible| match error {}));
+        let connection = self.http.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            debug!(%peer, %error, "a connection ended with an error");
+        }
+    }
+}
+
 /// Serves until `stop`; then waits for the connections to end, within bounds.
 pub(crate) async fn serve(accept: Accept) {
-    let Accept { listener, routes, desk, stop } = accept;
-    let routes = routes.prepare();
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(desk.limits.streams_per_connection)
-        .max_header_list_size(HEADERS_BYTES_MAX)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    server.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
-
+    let Accept { listener, mut inside, routes, desk, stop } = accept;
+    let server = Server::new(routes, &desk);
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
+    let max = desk.limits.connections;
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        tokio::select! {
+            accepted = next(listener.as_ref()) => {
+                let (stream, peer) = match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                };
+                let Some(place) = Place::take(&desk.gauges, |gauges| &gauges.connections, max) else {
+                    warn!(%peer, max, "a connection was closed: limits.connections is reached");
+                    continue;
+                };
+                let _ = stream.set_nodelay(true);
+                let (server, watcher) = (server.clone(), graceful.watcher());
+                connections.spawn(async move {
+                    let _place = place;
+                    if says_something(&stream).await {
+                        server.serve(stream, watcher, peer).await;
+                    }
+                });
+            }
+            Some(stream) = inside.recv() => {
+                let Some(place) = Place::take(&desk.gauges, |gauges| &gauges.connections, max) else {
+                    warn!(max, "a connection from within was closed: limits.connections is reached");
+                    continue;
+                };
+                let (server, watcher) = (server.clone(), graceful.watcher());
+                connections.spawn(async move {
+                    let _place = place;
+                    server.serve(stream, watcher, "the same process").await;
+                });
+            }
             () = stop.cancelled() => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let max = desk.limits.connections;
-        let Some(place) = Place::take(&desk.gauges, |gauges| &gauges.connections, max) else {
-            warn!(%peer, max, "a connection was closed: limits.connections is reached");
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let service = routes.clone().map_request(|request: http::Request<hyper::body::Incoming>| request);
-        let server = server.clone();
-        let watcher = graceful.watcher();
-        connections.spawn(async move {
-            let _place = place;
-            if !says_something(&stream).await {
-                return;
-            }
-            let service = TowerToHyperService::new(service.map_err(|error: Infallible| match error {}));
-            let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-            if let Err(error) = watcher.watch(connection).await {
-                debug!(%peer, %error, "a connection ended with an error");
-            }
-        });
+        }
     }
-    drop(listener);
+    drop((listener, inside));
     connections.close();
     let drained = async {
         graceful.shutdown().await;
@@ -102,6 +138,14 @@ pub(crate) async fn serve(accept: Accept) {
     };
     if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         debug!("some connections did not end in time");
+    }
+}
+
+/// The next connection from outside; never, without a socket.
+async fn next(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
