@@ -9,6 +9,7 @@ pub(crate) mod drain;
 pub(crate) mod get;
 pub(crate) mod guard;
 pub(crate) mod log;
+mod membership;
 mod node;
 pub(crate) mod rebuild;
 pub(crate) mod register;

@@ -57,7 +57,7 @@ pub(crate) struct Register {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// A free pair; several allowed
-    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = words::pair)]
     metadata: Vec<(String, String)>,
     /// How long it may be out of contact before it is removed, up to 300s
     #[arg(long, value_name = "SPAN", default_value = "3s", value_parser = words::span)]
@@ -96,11 +96,6 @@ enum KindWord {
     Main,
     /// The only one; a newcomer takes over by hand-over
     Singleton,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it like key=value")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 pub(crate) async fn run(register: Register, nodes: &[String]) -> anyhow::Result<Exit> {

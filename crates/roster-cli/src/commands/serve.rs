@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use roster_client::Client;
 use roster_server::{Node, Settings};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::membership::{Join, Membership};
 use super::node;
 use crate::exit::{self, Ending, Exit};
 use crate::wrapped::StopSignals;
@@ -20,11 +22,13 @@ Examples:
   roster serve --data-dir /var/lib/roster --listen 127.0.0.1:7400
   roster serve --config /etc/roster.toml --set log.history=15min
   roster serve --print-settings > roster.toml
+  roster serve --listen 127.0.0.1:7501 --join http://127.0.0.1:7400 --service orders-queue
 
 Settings are joined from the defaults, the file, the environment (`log.rebuild-min` is
 ROSTER_LOG_REBUILD_MIN) and these flags, each over the one before. SIGTERM or SIGINT lets the node
 take leave of its sessions and watches; a second one ends it at once, and nothing that was answered
-is lost by that.")]
+is lost by that. With --join the node is itself a member of a service: it registers when it serves,
+and when it stops, callers are sent elsewhere before it says goodbye.")]
 pub(crate) struct Serve {
     /// A TOML file with settings
     #[arg(long, value_name = "FILE")]
@@ -47,6 +51,8 @@ pub(crate) struct Serve {
     /// Any other setting; several allowed
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
+    #[command(flatten)]
+    join: Join,
     /// Print the effective settings as TOML, and end
     #[arg(long)]
     print_settings: bool,
@@ -97,15 +103,16 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<Exit> {
         io::stdout().write_all(settings.to_toml().as_bytes())?;
         return Ok(Exit::Success);
     }
+    let registry = serve.join.registry()?;
     log_to_stderr(serve)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let exit = runtime.block_on(until_stopped(settings, serve.log_format));
+    let exit = runtime.block_on(until_stopped(settings, serve, registry));
     // After a second signal there may be work left; nobody waits for it.
     runtime.shutdown_background();
     exit
 }
 
-async fn until_stopped(settings: Settings, format: LogFormat) -> anyhow::Result<Exit> {
+async fn until_stopped(settings: Settings, serve: &Serve, registry: Option<Client>) -> anyhow::Result<Exit> {
     let mut signals = StopSignals::listen()?;
     let data_dir = settings.data_dir.clone();
     let durability = settings.durability;
@@ -116,7 +123,7 @@ async fn until_stopped(settings: Settings, format: LogFormat) -> anyhow::Result<
     };
     let restored = restored(node.listen()).await;
     let (listen, data_dir) = (node.listen(), data_dir.display());
-    match format {
+    match serve.log_format {
         LogFormat::Text => writeln!(
             io::stdout(),
             "roster {} serves at http://{listen}: data in {data_dir}, durability {}; {restored}",
@@ -128,13 +135,27 @@ async fn until_stopped(settings: Settings, format: LogFormat) -> anyhow::Result<
         }
     }
 
-    let failure = tokio::select! {
-        failure = node.failed() => Some(failure),
-        _ = signals.next() => None,
+    let mut membership = match &registry {
+        Some(registry) => Membership::begin(&serve.join, registry, listen)?,
+        None => None,
+    };
+    let failure = loop {
+        tokio::select! {
+            failure = node.failed() => break Some(failure),
+            _ = signals.next() => break None,
+            () = tell(&mut membership) => {}
+        }
     };
     info!("stopping; a second signal ends it at once");
+    let stopping = async {
+        // A node that cannot go on has nothing to wait for.
+        if let Some(membership) = membership.filter(|_| failure.is_none()) {
+            membership.leave(async |_| ()).await;
+        }
+        node.shutdown().await
+    };
     tokio::select! {
-        stopped = node.shutdown() => stopped?,
+        stopped = stopping => stopped?,
         _ = signals.next() => {
             warn!("ended at once");
             return Ok(Exit::Failure);
@@ -146,6 +167,13 @@ async fn until_stopped(settings: Settings, format: LogFormat) -> anyhow::Result<
             info!("stopped");
             Ok(Exit::Success)
         }
+    }
+}
+
+async fn tell(membership: &mut Option<Membership>) {
+    match membership {
+        Some(membership) => membership.tell().await,
+        None => std::future::pending().await,
     }
 }
 

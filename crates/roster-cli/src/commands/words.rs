@@ -64,6 +64,12 @@ pub(crate) fn offline_word(reason: OfflineReason) -> &'static str {
     }
 }
 
+/// A pair such as `key=value`.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it like key=value")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use crate::roster;
 use crate::running::Running;
 
 /// A node on a free port, with its address.
-fn serve(data_dir: &Path) -> (Running, String) {
+pub(crate) fn serve(data_dir: &Path) -> (Running, String) {
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir.to_str().unwrap()];
     let mut node = Running::start("", &arguments);
     let line = node.hear("serves at http://");
