@@ -171,6 +171,19 @@ fn it_wakes_for_what_is_due_only_when_somebody_is_free() {
     assert_eq!(desk.wake(), Some(30_700));
 }
 
+#[test]
+fn a_standstill_moves_the_deadline_of_what_is_in_flight() {
+    let mut desk = Desk::with(1, 9);
+    desk.join(ONE);
+    assert_eq!(desk.deliver(0), [(1, 1)]);
+    assert!(desk.dispatcher.is_in_flight(MessageId::new(1)));
+    desk.dispatcher.postpone(5_000);
+    assert_eq!(desk.wake(), Some(35_000));
+    assert_eq!(desk.dispatcher.expire(Timestamp::new(34_999)), []);
+    assert_eq!(desk.dispatcher.expire(Timestamp::new(35_000)).len(), 1);
+    assert!(!desk.dispatcher.is_in_flight(MessageId::new(1)));
+}
+
 /// Of a thousand messages that came in one buffer, one that fails must not keep that buffer.
 #[test]
 fn a_failed_message_lets_go_of_the_buffer_it_came_in() {

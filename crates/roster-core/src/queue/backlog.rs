@@ -42,6 +42,8 @@ pub struct Totals {
     pub acknowledged: u64,
     /// Deliveries that ended without an acknowledgement.
     pub failures: u64,
+    /// Messages that became dead letters.
+    pub deaths: u64,
     /// Messages that were purged, and dead letters that were dropped.
     pub discarded: u64,
 }
@@ -173,6 +175,7 @@ impl Queue {
         self.totals.failures += 1;
         if attempt >= self.settings.attempts_max {
             ended.dead += 1;
+            self.totals.deaths += 1;
             self.dead.insert(message, Record { slot, attempts: attempt, when: turn.at, reason });
             turn.effects.gone.push(Gone { message, due: was_due, fate: Fate::Dead });
         } else {

@@ -32,13 +32,18 @@ impl Producers {
         self.by_id.len()
     }
 
+    /// 0 of one that is not known.
+    pub(super) fn last_sequence(&self, producer: &ProducerId) -> u64 {
+        self.by_id.get(producer).map_or(0, |known| known.last)
+    }
+
     /// How many messages at the head of a batch are stored already.
     ///
     /// # Errors
     /// [`Refusal::SequenceGap`] when something between them and the last batch is missing. A batch after
     /// one that was refused must not count as the newer one, or the retry of that one would be lost.
     pub(super) fn duplicates(&self, origin: &Origin, messages: u64) -> Result<u64, Refusal> {
-        let expected = self.by_id.get(&origin.producer).map_or(0, |known| known.last) + 1;
+        let expected = self.last_sequence(&origin.producer) + 1;
         let is_possible = origin.first >= 1 && origin.first.checked_add(messages).is_some_and(|end| end < u64::MAX);
         if origin.first > expected || !is_possible {
             return Err(Refusal::SequenceGap { expected, found: origin.first });

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::backlog::{Queue, Totals};
 use super::fresh::Slot;
-use super::ids::{MessageId, QueueName};
+use super::ids::{MessageId, ProducerId, QueueName};
 use super::machine::Queues;
 use super::message::Message;
 use super::records::Record;
@@ -94,6 +94,18 @@ impl Queue {
         let fresh = self.fresh.next_from(MessageId::default()).map(|(_, slot)| slot.enqueued);
         let failed = self.failed.first().map(|record| record.slot.enqueued);
         fresh.into_iter().chain(failed).min()
+    }
+
+    /// Bytes of the dead letters.
+    #[must_use]
+    pub fn dead_bytes(&self) -> u64 {
+        self.dead.bytes()
+    }
+
+    /// The last sequence that is stored of a producer; 0 of one that is not known (any more).
+    #[must_use]
+    pub fn last_sequence(&self, producer: &ProducerId) -> u64 {
+        self.producers.last_sequence(producer)
     }
 
     /// One message.

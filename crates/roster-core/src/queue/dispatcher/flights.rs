@@ -48,6 +48,13 @@ impl Flights {
         }
     }
 
+    pub(super) fn postpone(&mut self, millis: u64) {
+        for flight in self.by_id.values_mut() {
+            flight.deadline = Timestamp::new(flight.deadline.get().saturating_add(millis));
+        }
+        self.by_deadline = self.by_id.iter().map(|(&id, flight)| (flight.deadline, id)).collect();
+    }
+
     /// The first one whose deadline has passed, and its attempt.
     pub(super) fn expired(&self, now: Timestamp) -> Option<(MessageId, u32)> {
         let &(_, id) = self.by_deadline.first().filter(|(deadline, _)| *deadline <= now)?;

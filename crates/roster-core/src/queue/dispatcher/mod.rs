@@ -179,6 +179,11 @@ impl Dispatcher {
         attempts
     }
 
+    /// Everything was at a standstill for so long: whoever holds a message has it for as much longer.
+    pub fn postpone(&mut self, millis: u64) {
+        self.flights.postpone(millis);
+    }
+
     /// A command about this queue was applied; this is the queue after it.
     pub fn take_in(&mut self, queue: &Queue, effects: &Effects) {
         for ready in &effects.ready {
@@ -257,6 +262,12 @@ impl Dispatcher {
             settling: self.settling.len(),
             due: self.due.len(),
         }
+    }
+
+    /// Whether a consumer has this message.
+    #[must_use]
+    pub fn is_in_flight(&self, message: MessageId) -> bool {
+        self.flights.get(message).is_some()
     }
 
     /// Every consumer by number: its window, and how many messages it holds.
