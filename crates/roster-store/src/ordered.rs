@@ -81,6 +81,9 @@ pub trait OrderedLog<C: Codec = Directory>: Send {
 
     /// What there is to show.
     fn status(&self) -> LogStatus;
+
+    /// Of that, what every batch changes; without the cost of the rest.
+    fn pace(&self) -> Pace;
 }
 
 /// Takes in what a log holds when it opens: the items of the snapshot, its end, then the commands.
@@ -137,6 +140,16 @@ pub struct Counters {
     pub rebuilds_abandoned: u64,
     /// Appends refused by a full disk.
     pub full: u64,
+}
+
+/// What every batch changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    pub next_position: Position,
+    /// Bytes of batches since the snapshot.
+    pub log_bytes: u64,
+    pub segments: usize,
+    pub counters: Counters,
 }
 
 /// A log as it stands.

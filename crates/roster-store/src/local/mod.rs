@@ -30,7 +30,7 @@ use crate::codec::Codec;
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::{AppendError, IoFailure, OpenError, ReadError, SnapshotError, SweepError};
 use crate::manifest::Manifest;
-use crate::ordered::{Batches, Counters, LogStatus, OrderedLog, Recover, SnapshotInfo, Sweep};
+use crate::ordered::{Batches, Counters, LogStatus, OrderedLog, Pace, Recover, SnapshotInfo, Sweep};
 use crate::records::Records;
 use crate::settings::{Directories, LogSettings};
 use crate::snapshot::{FinishedSnapshot, SnapshotWriter};
@@ -168,6 +168,16 @@ impl<C: Codec> OrderedLog<C> for LocalLog<C> {
             failed: self.failed.clone(),
             counters: self.counters,
             notes: self.report.notes.clone(),
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        let files = self.files.as_ref();
+        Pace {
+            next_position: self.next,
+            log_bytes: files.map_or(0, |files| files.log_bytes),
+            segments: files.map_or(0, |files| files.manifest.segments.len()),
+            counters: self.counters,
         }
     }
 }
