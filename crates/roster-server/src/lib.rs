@@ -8,6 +8,7 @@
 //! to the directory, answers and tells. Nothing is told before it is durable.
 
 mod awake;
+mod broker;
 mod clock;
 mod dialer;
 mod director;
@@ -21,6 +22,7 @@ mod recovery;
 mod session_link;
 mod sessions;
 mod settings;
+mod submission;
 mod watch;
 mod writer;
 

@@ -1,39 +1,22 @@
-//! What goes between the edge, the writer and the director. All channels are bounded.
+//! What goes between the edge, the director and the writer of its log. All channels are bounded.
 
 use std::fmt;
 use std::sync::Arc;
 
-use roster_core::directory::{Command, Directory, Outcome};
-use roster_core::{InstanceId, Position, ServiceName, SessionId, Timestamp};
+use roster_core::directory::{Directory, Outcome};
+use roster_core::{InstanceId, Position, ServiceName, SessionId};
 use roster_proto::v1;
-use roster_store::{Records, SnapshotInfo, SnapshotWriter};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::session_link::SessionLink;
+use crate::submission::{self, News};
 use crate::watch::{Outbox, StreamId, Subscription};
 
-/// Submissions that may wait for the writer.
-pub(crate) const WRITER_MAIL_MAX: usize = 4096;
+pub(crate) type Submission = submission::Submission<roster_store::Directory, Origin>;
+pub(crate) type WriterMail = submission::WriterMail<roster_store::Directory, Origin>;
+
 /// Batches, queries and notes that may wait for the director.
 pub(crate) const DIRECTOR_MAIL_MAX: usize = 8192;
-
-/// Commands of one caller, with their stored form: one answer for all of them.
-#[derive(Debug)]
-pub(crate) struct Submission {
-    pub(crate) commands: Vec<Command>,
-    pub(crate) records: Records,
-    pub(crate) origin: Origin,
-}
-
-impl Submission {
-    pub(crate) fn new(commands: Vec<Command>, origin: Origin) -> Self {
-        let mut records = Records::new();
-        for command in &commands {
-            records.push(command);
-        }
-        Self { commands, records, origin }
-    }
-}
 
 /// Whom the outcome is for.
 #[derive(Debug)]
@@ -63,37 +46,9 @@ pub(crate) struct Request {
     pub(crate) drain_millis: Option<u32>,
 }
 
-/// To the writer.
-#[derive(Debug)]
-pub(crate) enum WriterMail {
-    Submission(Submission),
-    /// Write a snapshot and switch to it.
-    Rebuild(oneshot::Sender<Result<SnapshotInfo, String>>),
-    /// The snapshot that was asked for is written, or could not be.
-    SnapshotDone(Result<roster_store::FinishedSnapshot, roster_store::SnapshotError>),
-    /// Time to sweep the history.
-    Sweep,
-    /// See whether a full disk has room again.
-    ProbeRoom,
-    /// Finish what is there and end.
-    Stop,
-}
-
 /// To the director.
 pub(crate) enum DirectorMail {
-    /// Durable: apply, answer and tell.
-    Logged {
-        first: Position,
-        at: Timestamp,
-        submissions: Vec<Submission>,
-    },
-    /// Not logged, and why.
-    NotLogged {
-        submissions: Vec<Submission>,
-        refusal: v1::Refusal,
-    },
-    /// Copy the state as it is now and write it.
-    CopyState(SnapshotWriter),
+    Log(News<roster_store::Directory, Origin>),
     /// Something came over a session's stream.
     Heard(Attached),
     /// A session's stream ended without a goodbye.
@@ -146,6 +101,12 @@ pub(crate) enum DirectorMail {
     Stop,
     /// End.
     Quit,
+}
+
+impl From<News<roster_store::Directory, Origin>> for DirectorMail {
+    fn from(news: News<roster_store::Directory, Origin>) -> Self {
+        Self::Log(news)
+    }
 }
 
 impl fmt::Debug for DirectorMail {

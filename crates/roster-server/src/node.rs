@@ -6,27 +6,36 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use roster_core::directory::Command;
+use roster_core::queue;
 use roster_proto::server::admin_server::AdminServer;
+use roster_proto::server::queues_server::QueuesServer;
 use roster_proto::server::registry_server::RegistryServer;
-use roster_store::{Disk, LocalLog, LogSettings, OpenError, OrderedLog, RealDisk};
+use roster_store::{Disk, LocalLog, LogSettings, LogStatus, OpenError, OrderedLog, RealDisk};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tracing::{info, warn};
 
-use crate::clock::{Entropy, System, WallClock};
+use crate::broker::{self, BROKER_MAIL_MAX, Broker, BrokerMail};
+use crate::clock::{Entropy, OnwardClock, System, WallClock};
 use crate::dialer::Dialer;
 use crate::director::{Director, DirectorSettings};
-use crate::edge::{Accept, AdminApi, Desk, RegistryApi, serve};
+use crate::edge::{Accept, AdminApi, Desk, QueueDesk, QueuesApi, RegistryApi, serve};
 use crate::guard::GuardSettings;
 use crate::liveness::Spans;
-use crate::mail::{DIRECTOR_MAIL_MAX, DirectorMail, WRITER_MAIL_MAX, WriterMail};
-use crate::recovery::Recovery;
+use crate::mail::{DIRECTOR_MAIL_MAX, DirectorMail, WriterMail};
+use crate::recovery::{QueueRecovery, Recovery};
 use crate::settings::{Durability, Settings};
+use crate::submission::WRITER_MAIL_MAX;
 use crate::watch::WatchSettings;
-use crate::writer::{LogView, Writer};
+use crate::writer::Writer;
+
+/// Of the log of the queues, below the data directory and below the switch directory.
+const QUEUE_DIRECTORY: &str = "queues";
+/// How long a node that stops waits until what consumers have said is in the log.
+const SETTLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Why a node does not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -109,82 +118,95 @@ impl NodeBuilder {
         };
 
         let mut recovery = Recovery::default();
-        let log = LocalLog::open(disk, log_settings(&settings), clock.now(), &mut recovery)?;
-        for note in &log.status().notes {
-            warn!(%note, "recovery");
-        }
+        let log = LocalLog::open(disk.clone(), log_settings(&settings), clock.now(), &mut recovery)?;
+        note_recovery(&log.status());
         let directory = recovery.into_directory();
+        let mut recovery = QueueRecovery::default();
+        let queue_log = LocalLog::open(disk, queue_log_settings(&settings), clock.now(), &mut recovery)?;
+        note_recovery(&queue_log.status());
+        let queues = recovery.into_queues();
 
         let mut epoch = [0; 8];
         entropy.fill(&mut epoch).map_err(NodeError::Entropy)?;
         let (writer_mail, writer_box) = mpsc::channel(WRITER_MAIL_MAX);
         let (director_mail, director_box) = mpsc::channel(DIRECTOR_MAIL_MAX);
+        let (queue_writer_mail, queue_writer_box) = mpsc::channel(WRITER_MAIL_MAX);
+        let (broker_mail, broker_box) = mpsc::channel(BROKER_MAIL_MAX);
         let (fatal, failed) = watch::channel(None);
-        let view = LogView::new(log.status());
-        let writer = Writer {
-            log: Box::new(log),
-            mail: writer_box,
-            director: director_mail.clone(),
-            clock: clock.clone(),
-            view: view.clone(),
-            fatal,
-            read_only: None,
-            rebuild_waiters: Vec::new(),
-        };
+        let onward: Arc<dyn WallClock> = Arc::new(OnwardClock::new(clock.clone(), queue_log.last_at()));
+        let writer = Writer::new(Box::new(log), writer_box, director_mail.clone(), clock.clone(), fatal.clone());
+        let queue_writer =
+            Writer::new(Box::new(queue_log), queue_writer_box, broker_mail.clone(), onward.clone(), fatal);
+        let (view, queue_view) = (writer.view(), queue_writer.view());
         let director =
             Director::new(directory, director_box, writer_mail.clone(), view.clone(), director_settings(&settings));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(NodeError::Thread)?;
-        let threads = vec![
-            std::thread::Builder::new().name("writer".into()).spawn(move || writer.run()).map_err(NodeError::Thread)?,
-            std::thread::Builder::new()
-                .name("director".into())
-                .spawn(move || runtime.block_on(director.run()))
-                .map_err(NodeError::Thread)?,
-        ];
+        let broker =
+            Broker::new(queues, broker_box, queue_writer_mail.clone(), onward, entropy.clone(), queue_view.clone());
+        let broker = broker.map_err(NodeError::Thread)?;
+        let director_runtime = runtime()?;
+        let broker_runtime = runtime()?;
+        let threads = Threads {
+            writers: vec![thread("writer", move || writer.run())?, thread("queue-writer", move || queue_writer.run())?],
+            owners: vec![
+                thread("director", move || director_runtime.block_on(director.run()))?,
+                thread("broker", move || broker_runtime.block_on(broker.run()))?,
+            ],
+        };
 
+        let publish_bytes = usize::try_from(settings.limits.publish_bytes.as_u64()).unwrap_or(usize::MAX);
         let desk = Desk {
             writer: writer_mail,
             director: director_mail,
+            queues: QueueDesk::new(queue_writer_mail, broker_mail, publish_bytes),
             entropy,
             limits: settings.limits.clone(),
             epoch: u64::from_le_bytes(epoch),
             gauges: Arc::default(),
             tasks: TaskTracker::new(),
         };
-        let node = Self::serve(desk, settings.durability, view, clock.as_ref(), listener, listen, threads, failed);
-        let node = node.await?;
+        let admin = AdminApi {
+            desk: desk.clone(),
+            log: view,
+            queue_log: queue_view,
+            started: clock.now(),
+            listen,
+            durability: settings.durability,
+        };
+        let node = Self::serve(desk, admin, listener, threads, failed).await?;
         info!(%listen, durability = settings.durability.as_str(), "serving");
         Ok(node)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a node, joined once")]
     async fn serve(
         desk: Desk,
-        durability: Durability,
-        log: LogView,
-        clock: &dyn WallClock,
+        admin: AdminApi,
         listener: Option<TcpListener>,
-        listen: SocketAddr,
-        threads: Vec<JoinHandle<()>>,
+        threads: Threads,
         failed: watch::Receiver<Option<String>>,
     ) -> Result<Node, NodeError> {
-        // Ready is when the start itself is in the log: from here every restored session's grace counts.
-        if let Err(status) = desk.submit(Command::StartNode).await {
+        // Ready is when the start itself is in both logs: from here every restored session's grace counts.
+        let started = async {
+            desk.submit(Command::StartNode).await?;
+            desk.submit_to_queues(queue::Command::StartNode).await
+        };
+        if let Err(status) = started.await {
             let why = failed.borrow().clone().unwrap_or_else(|| status.message().to_owned());
             return Err(NodeError::LogFailed { why });
         }
+        let listen = admin.listen;
         let (health_reporter, health) = tonic_health::server::health_reporter();
         health_reporter.set_serving::<RegistryServer<RegistryApi>>().await;
+        health_reporter.set_serving::<QueuesServer<QueuesApi>>().await;
         let message_bytes = usize::try_from(desk.limits.message_bytes.as_u64()).unwrap_or(usize::MAX);
         let registry = RegistryServer::new(RegistryApi(desk.clone())).max_decoding_message_size(message_bytes);
-        let admin = AdminApi { desk: desk.clone(), log, started: clock.now(), listen, durability };
+        let queues = QueuesServer::new(QueuesApi(desk.clone())).max_decoding_message_size(message_bytes);
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(roster_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .ok();
         let mut routes = Routes::builder();
-        routes.add_service(registry).add_service(AdminServer::new(admin)).add_service(health);
+        routes.add_service(registry).add_service(queues).add_service(AdminServer::new(admin)).add_service(health);
         if let Some(reflection) = reflection {
             routes.add_service(reflection);
         }
@@ -196,6 +218,13 @@ impl NodeBuilder {
     }
 }
 
+/// The threads of a node, in the order in which they end.
+#[derive(Debug, Default)]
+struct Threads {
+    writers: Vec<JoinHandle<()>>,
+    owners: Vec<JoinHandle<()>>,
+}
+
 /// A node that serves.
 #[derive(Debug)]
 pub struct Node {
@@ -204,7 +233,7 @@ pub struct Node {
     desk: Desk,
     stop: CancellationToken,
     edge: tokio::task::JoinHandle<()>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Threads,
     failed: watch::Receiver<Option<String>>,
     health: tonic_health::server::HealthReporter,
 }
@@ -214,8 +243,11 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.stop.cancel();
         let _ = self.desk.director.try_send(DirectorMail::Stop);
+        let _ = self.desk.queues.broker.try_send(BrokerMail::Stop);
         let _ = self.desk.writer.try_send(WriterMail::Stop);
+        let _ = self.desk.queues.writer.try_send(broker::WriterMail::Stop);
         let _ = self.desk.director.try_send(DirectorMail::Quit);
+        let _ = self.desk.queues.broker.try_send(BrokerMail::Quit);
     }
 }
 
@@ -253,28 +285,60 @@ impl Node {
     /// When the log failed, before or meanwhile.
     pub async fn shutdown(mut self) -> Result<(), NodeError> {
         self.health.set_not_serving::<RegistryServer<RegistryApi>>().await;
+        self.health.set_not_serving::<QueuesServer<QueuesApi>>().await;
         self.stop.cancel();
         let _ = self.desk.director.send(DirectorMail::Stop).await;
+        let _ = self.desk.queues.broker.send(BrokerMail::Stop).await;
         if let Err(error) = (&mut self.edge).await {
             warn!(%error, "the edge ended badly");
         }
         self.desk.tasks.close();
+        // What consumers have said is worth a moment: what is not in the log is delivered again.
+        let (reply, settled) = oneshot::channel();
+        if self.failed.borrow().is_none() && self.desk.queues.broker.send(BrokerMail::Settle(reply)).await.is_ok() {
+            let _ = tokio::time::timeout(SETTLE_TIMEOUT, settled).await;
+        }
         let _ = self.desk.writer.send(WriterMail::Stop).await;
-        let mut threads = std::mem::take(&mut self.threads);
-        let director = threads.pop();
+        let _ = self.desk.queues.writer.send(broker::WriterMail::Stop).await;
+        let threads = std::mem::take(&mut self.threads);
         let desk = self.desk.clone();
         let joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
+            for thread in threads.writers {
                 let _ = thread.join();
             }
             let _ = desk.director.blocking_send(DirectorMail::Quit);
-            if let Some(director) = director {
-                let _ = director.join();
+            let _ = desk.queues.broker.blocking_send(BrokerMail::Quit);
+            for thread in threads.owners {
+                let _ = thread.join();
             }
         });
         let _ = joined.await;
         let why = self.failed.borrow().clone();
         why.map_or(Ok(()), |why| Err(NodeError::LogFailed { why }))
+    }
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, NodeError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(NodeError::Thread)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, NodeError> {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(NodeError::Thread)
+}
+
+fn note_recovery(log: &LogStatus) {
+    for note in &log.notes {
+        warn!(%note, "recovery");
+    }
+}
+
+/// The log of the queues lives below that of the directory and is kept in the same way.
+fn queue_log_settings(settings: &Settings) -> LogSettings {
+    let directory = log_settings(settings);
+    LogSettings {
+        directory: directory.directory.join(QUEUE_DIRECTORY),
+        switch_directory: directory.switch_directory.map(|path| path.join(QUEUE_DIRECTORY)),
+        ..directory
     }
 }
 

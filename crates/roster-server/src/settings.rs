@@ -131,6 +131,14 @@ pub struct LimitSection {
     pub operations_per_message: usize,
     /// Request messages of one session under way at a time; reading waits beyond it.
     pub messages_in_flight: usize,
+    /// Publishing streams at a time.
+    pub producers: usize,
+    /// Consuming streams at a time.
+    pub consumers: usize,
+    /// Batches of one publishing stream whose results it has not taken; reading waits beyond it.
+    pub batches_in_flight: usize,
+    /// What all publishers together may have on its way to the log.
+    pub publish_bytes: ByteSize,
 }
 
 impl Default for Settings {
@@ -196,6 +204,10 @@ impl Default for LimitSection {
             message_bytes: ByteSize::mib(4),
             operations_per_message: 10_000,
             messages_in_flight: 64,
+            producers: 100_000,
+            consumers: 100_000,
+            batches_in_flight: 32,
+            publish_bytes: ByteSize::mib(256),
         }
     }
 }
@@ -324,6 +336,10 @@ impl Settings {
             ("limits.watch-streams", self.limits.watch_streams, 1),
             ("limits.watches-per-stream", self.limits.watches_per_stream, 1),
             ("limits.messages-in-flight", self.limits.messages_in_flight, 1),
+            ("limits.producers", self.limits.producers, 1),
+            ("limits.consumers", self.limits.consumers, 1),
+            ("limits.batches-in-flight", self.limits.batches_in_flight, 1),
+            ("limits.publish-bytes", bytes(self.limits.publish_bytes), MESSAGE_BYTES_MIN),
             ("limits.operations-per-message", self.limits.operations_per_message, OPERATIONS_PER_MESSAGE_MIN),
             ("limits.message-bytes", bytes(self.limits.message_bytes), MESSAGE_BYTES_MIN),
             ("watches.outbox-groups", self.watches.outbox_groups, 1),

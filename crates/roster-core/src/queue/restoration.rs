@@ -156,9 +156,7 @@ impl Restoration {
         let settings = settings.check().map_err(|source| RestoreError::Settings { queue: name.clone(), source })?;
         check_counter("the last message id", last.get(), COUNTER_MAX)?;
         check_counter("the messages published", totals.published, last.get())?;
-        for total in
-            [totals.duplicates, totals.acknowledged, totals.failures, totals.deaths, totals.discarded]
-        {
+        for total in [totals.duplicates, totals.acknowledged, totals.failures, totals.deaths, totals.discarded] {
             check_counter("a total", total, COUNTER_MAX)?;
         }
         let queue = Queue { totals, ..Queue::new(settings, last) };

@@ -27,12 +27,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::awake::{AwakeClock, LOOK_AT_LEAST_EVERY};
+use crate::awake::{AwakeClock, LOOK_AT_LEAST_EVERY, thread_time};
 use crate::drains::{Drains, Report};
 use crate::guard::{Guard, GuardSettings};
 use crate::liveness::{Due, Liveness, Spans};
 use crate::mail::{Attached, Counts, DirectorMail, Origin, Submission, WriterMail};
 use crate::sessions::Sessions;
+use crate::submission::News;
 use crate::watch::{WatchHub, WatchSettings};
 use crate::writer::LogView;
 
@@ -183,9 +184,10 @@ impl Director {
 
     fn take_in(&mut self, mail: DirectorMail) {
         match mail {
-            DirectorMail::Logged { first, at, submissions } => self.apply(first, at, submissions),
-            DirectorMail::NotLogged { submissions, refusal } => self.not_logged(submissions, &refusal),
-            DirectorMail::CopyState(writer) => self.copy_state(writer),
+            DirectorMail::Log(News::Logged { first, at, submissions }) => self.apply(first, at, submissions),
+            DirectorMail::Log(News::NotLogged { submissions, refusal }) => self.not_logged(submissions, &refusal),
+            DirectorMail::Log(News::CopyState(writer)) => self.copy_state(writer),
+            DirectorMail::Log(News::Stop) => self.stop(),
             DirectorMail::Heard(stream) => self.heard(stream),
             DirectorMail::StreamEnded(stream) => self.stream_ended(stream),
             DirectorMail::Check { service, session, reply } => self.check(&service, session, reply),
@@ -352,10 +354,4 @@ impl Director {
 /// The state of a selector as events: each service's visible instances, then its main.
 fn state_of(directory: &Directory, selector: &Selector) -> Vec<Event> {
     directory.visible(selector).collect()
-}
-
-/// The processor time of this thread; it stands still while the process is stopped or starved.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -7,10 +7,12 @@ use roster_core::Timestamp;
 use roster_proto::convert::{status_of, unavailable};
 use roster_proto::server::admin_server::Admin;
 use roster_proto::v1;
+use roster_store::LogStatus;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::{Desk, stopping};
+use crate::broker::{self, Broker};
 use crate::mail::{DirectorMail, WriterMail};
 use crate::settings::Durability;
 use crate::writer::LogView;
@@ -19,6 +21,7 @@ use crate::writer::LogView;
 pub(crate) struct AdminApi {
     pub(crate) desk: Desk,
     pub(crate) log: LogView,
+    pub(crate) queue_log: LogView,
     pub(crate) started: Timestamp,
     pub(crate) listen: SocketAddr,
     pub(crate) durability: Durability,
@@ -33,7 +36,7 @@ impl Admin for AdminApi {
         let (reply, counts) = oneshot::channel();
         self.desk.tell(DirectorMail::Counts(reply)).await?;
         let counts = counts.await.map_err(|_| stopping())?;
-        let log = self.log.status();
+        let queues = self.desk.read_queues(Broker::counts).await?;
         let status = v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ms: self.started.get(),
@@ -53,23 +56,14 @@ impl Admin for AdminApi {
             guard: counts.held.why,
             guarded_sessions: counts.held.sessions,
             guarded_instances: counts.held.instances,
-            log: Some(v1::LogStatus {
-                directory: log.directory.display().to_string(),
-                switch_directory: log.switch_directory.map(|path| path.display().to_string()).unwrap_or_default(),
-                generation: log.generation,
-                snapshot_position: log.snapshot_position.get(),
-                snapshot_bytes: log.snapshot_bytes,
-                log_bytes: log.log_bytes,
-                segments: log.segments as u64,
-                history_bytes: log.history_bytes,
-                rebuilding: log.rebuilding,
-                syncs: log.counters.syncs,
-                batches: log.counters.batches,
-                commands: log.counters.commands,
-                rebuilds: log.counters.rebuilds,
-                recovery_notes: log.notes.iter().map(ToString::to_string).collect(),
-            }),
-            ..Default::default()
+            log: Some(encode_log(self.log.status())),
+            queue_log: Some(encode_log(self.queue_log.status())),
+            queues_read_only: self.queue_log.read_only().unwrap_or_default(),
+            queues: queues.queues,
+            queue_messages: queues.messages,
+            queue_bytes: queues.bytes,
+            queue_producers: queues.producers,
+            queue_consumers: queues.consumers,
         };
         Ok(Response::new(status))
     }
@@ -85,14 +79,39 @@ impl Admin for AdminApi {
     }
 
     async fn rebuild(&self, _request: Request<v1::RebuildRequest>) -> Result<Response<v1::RebuildResponse>, Status> {
+        // Both logs, at the same time; the answer is about the directory's.
         let (reply, done) = oneshot::channel();
         self.desk.writer.send(WriterMail::Rebuild(reply)).await.map_err(|_| stopping())?;
-        let done = done.await.map_err(|_| stopping())?;
-        let done = done.map_err(|why| status_of(&unavailable(format!("the rebuild was given up: {why}"))))?;
+        let (reply, queues_done) = oneshot::channel();
+        self.desk.queues.writer.send(broker::WriterMail::Rebuild(reply)).await.map_err(|_| stopping())?;
+        let (done, queues_done) = tokio::join!(done, queues_done);
+        let given_up =
+            |of: &str, why: String| status_of(&unavailable(format!("the rebuild of the {of} was given up: {why}")));
+        let done = done.map_err(|_| stopping())?.map_err(|why| given_up("directory", why))?;
+        queues_done.map_err(|_| stopping())?.map_err(|why| given_up("queues", why))?;
         Ok(Response::new(v1::RebuildResponse {
             generation: done.generation,
             position: done.position.get(),
             snapshot_bytes: done.bytes,
         }))
+    }
+}
+
+fn encode_log(log: LogStatus) -> v1::LogStatus {
+    v1::LogStatus {
+        directory: log.directory.display().to_string(),
+        switch_directory: log.switch_directory.map(|path| path.display().to_string()).unwrap_or_default(),
+        generation: log.generation,
+        snapshot_position: log.snapshot_position.get(),
+        snapshot_bytes: log.snapshot_bytes,
+        log_bytes: log.log_bytes,
+        segments: log.segments as u64,
+        history_bytes: log.history_bytes,
+        rebuilding: log.rebuilding,
+        syncs: log.counters.syncs,
+        batches: log.counters.batches,
+        commands: log.counters.commands,
+        rebuilds: log.counters.rebuilds,
+        recovery_notes: log.notes.iter().map(ToString::to_string).collect(),
     }
 }

@@ -2,12 +2,16 @@
 
 mod accept;
 mod admin;
+mod consume;
+mod publish;
+mod queues;
 mod registry;
 mod session;
 mod watch;
 
 pub(crate) use accept::{Accept, serve};
 pub(crate) use admin::AdminApi;
+pub(crate) use queues::QueuesApi;
 pub(crate) use registry::RegistryApi;
 
 use std::sync::Arc;
@@ -17,10 +21,11 @@ use roster_core::Position;
 use roster_core::directory::{Command, Directory, Outcome};
 use roster_proto::convert::{status_of, unavailable};
 use roster_proto::v1;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
+use crate::broker;
 use crate::clock::Entropy;
 use crate::mail::{DirectorMail, Origin, Submission, WriterMail};
 use crate::settings::LimitSection;
@@ -30,6 +35,7 @@ use crate::settings::LimitSection;
 pub(crate) struct Desk {
     pub(crate) writer: mpsc::Sender<WriterMail>,
     pub(crate) director: mpsc::Sender<DirectorMail>,
+    pub(crate) queues: QueueDesk,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: LimitSection,
     /// One run of this node.
@@ -39,12 +45,36 @@ pub(crate) struct Desk {
     pub(crate) tasks: TaskTracker,
 }
 
+/// The same for queues.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueDesk {
+    pub(crate) writer: mpsc::Sender<broker::WriterMail>,
+    pub(crate) broker: mpsc::Sender<broker::BrokerMail>,
+    /// Bounds what is published and not yet applied, of all streams and calls together.
+    bytes: Arc<Semaphore>,
+    units: usize,
+}
+
+impl QueueDesk {
+    /// `bytes` may be on their way to the log.
+    pub(crate) fn new(
+        writer: mpsc::Sender<broker::WriterMail>,
+        broker: mpsc::Sender<broker::BrokerMail>,
+        bytes: usize,
+    ) -> Self {
+        let units = Self::units_of(bytes);
+        Self { writer, broker, bytes: Arc::new(Semaphore::new(units)), units }
+    }
+}
+
 /// How much of what is limited is in use.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicUsize,
     pub(crate) watch_streams: AtomicUsize,
+    pub(crate) producers: AtomicUsize,
+    pub(crate) consumers: AtomicUsize,
     pub(crate) next_stream: AtomicU64,
 }
 

@@ -69,10 +69,9 @@ pub(super) fn command(stored: messages::Command) -> Result<Command> {
 pub(super) fn item(stored: messages::Item) -> Result<StateItem> {
     let kind = stored.kind.ok_or_else(|| InvalidRecord::new("an item of no known kind"))?;
     Ok(match kind {
-        ItemKind::Counters(stored) => StateItem::Counters {
-            revision: Position::new(stored.revision),
-            deleted: MessageId::new(stored.deleted),
-        },
+        ItemKind::Counters(stored) => {
+            StateItem::Counters { revision: Position::new(stored.revision), deleted: MessageId::new(stored.deleted) }
+        }
         ItemKind::Queue(stored) => StateItem::Queue {
             name: QueueName::parse(&stored.name)?,
             settings: settings(stored.settings)?,

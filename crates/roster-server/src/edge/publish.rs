@@ -1,0 +1,295 @@
+//! Publishing: one call, or one stream of batches that waits while the queue is full.
+//!
+//! A stream reads one request further only when the batch before has room in its queue and is at the writer:
+//! whoever publishes too fast is slowed by the flow control of its connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use roster_core::limits::MESSAGES_PER_COMMAND_MAX;
+use roster_core::queue::{Command, Message, Origin as Source, Outcome, ProducerId, QueueName, Refusal};
+use roster_proto::convert::{invalid, parse_message, parse_queue_name, status_of};
+use roster_proto::v1;
+use roster_proto::v1::publish_stream_request::Request;
+use roster_store::limits::RECORD_BYTES_MAX;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_stream::Stream;
+use tonic::{Status, Streaming};
+
+use super::{Desk, Place, stopping, too_many};
+use crate::broker::{BrokerMail, Load, NoRoom, Opened, Origin, Reservation, ResultBox, Room, WriterMail};
+use crate::submission;
+
+/// A stream that says nothing for so long after it was opened is closed.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes under way are counted in units of this size.
+const UNIT_BYTES: usize = 1024;
+
+/// What a publishing stream answers.
+#[derive(Debug)]
+pub(crate) struct PublishResponses(Arc<ResultBox>);
+
+impl Stream for PublishResponses {
+    type Item = Result<v1::PublishStreamResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll(context)
+    }
+}
+
+impl Drop for PublishResponses {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// Starts the task of one stream and returns what it answers.
+pub(super) fn open(desk: Desk, requests: Streaming<v1::PublishStreamRequest>) -> Result<PublishResponses, Status> {
+    let max = desk.limits.producers;
+    let place = Place::take(&desk.gauges, |gauges| &gauges.producers, max)
+        .ok_or_else(|| too_many("publishing streams (limits.producers)", max))?;
+    let results = ResultBox::new(desk.limits.batches_in_flight);
+    let tasks = desk.tasks.clone();
+    let stream = PublishStream { desk, requests, results: results.clone(), _place: place };
+    tasks.spawn(stream.run());
+    Ok(PublishResponses(results))
+}
+
+struct PublishStream {
+    desk: Desk,
+    requests: Streaming<v1::PublishStreamRequest>,
+    results: Arc<ResultBox>,
+    _place: Place,
+}
+
+/// A stream that was opened.
+struct Publisher {
+    queue: QueueName,
+    producer: ProducerId,
+    room: Arc<Room>,
+    /// What is stored of this producer, at least.
+    stored: u64,
+    /// The sequence of the next message.
+    next: u64,
+}
+
+impl PublishStream {
+    async fn run(mut self) {
+        let results = self.results.clone();
+        // Whether or not the broker has let it in when its client goes: it is told of the end.
+        let opening = match self.opening().await {
+            Ok(opening) => opening,
+            Err(status) => return results.end(status),
+        };
+        let queue = opening.0.clone();
+        let publisher = match self.begin(opening).await {
+            Ok(publisher) => publisher,
+            Err(status) => return results.end(status),
+        };
+        tokio::select! {
+            biased;
+            // The client is gone, the queue was deleted, or the node stops.
+            () = results.ended() => {}
+            end = self.take_batches(publisher) => match end {
+                Ok(()) => results.finish(),
+                Err(status) => results.end(status),
+            },
+        }
+        let _ = self.desk.queues.broker.send(BrokerMail::ClosePublish { queue, results }).await;
+    }
+
+    async fn opening(&mut self) -> Result<(QueueName, ProducerId), Status> {
+        let results = self.results.clone();
+        let first = tokio::select! {
+            first = tokio::time::timeout(OPEN_TIMEOUT, self.requests.message()) => first,
+            () = results.ended() => return Err(stopping()),
+        };
+        let first = first.map_err(|_| protocol("no `open` came in time"))??;
+        let Some(v1::PublishStreamRequest { request: Some(Request::Open(open)) }) = first else {
+            return Err(protocol("the first request must be `open`"));
+        };
+        let queue = parse_queue_name(&open.queue).map_err(|refusal| status_of(&refusal))?;
+        Ok((queue, producer_id(&open.producer)?))
+    }
+
+    async fn begin(&mut self, (queue, producer): (QueueName, ProducerId)) -> Result<Publisher, Status> {
+        let (reply, opened) = oneshot::channel();
+        let (results, name) = (self.results.clone(), queue.clone());
+        let mail = BrokerMail::OpenPublish { queue: name, producer: producer.clone(), results, reply };
+        self.desk.queues.broker.send(mail).await.map_err(|_| stopping())?;
+        let opened = opened.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))?;
+        let Opened { room, last_sequence } = opened;
+        let message_bytes_max = room.message_bytes_max();
+        self.results.open(v1::PublishOpened { last_sequence, message_bytes_max });
+        Ok(Publisher { queue, producer, room, stored: last_sequence, next: last_sequence + 1 })
+    }
+
+    /// Takes batches until the client sends no more.
+    async fn take_batches(&mut self, mut publisher: Publisher) -> Result<(), Status> {
+        loop {
+            self.results.place().await;
+            let batch = match self.requests.message().await? {
+                Some(v1::PublishStreamRequest { request: Some(Request::Batch(batch)) }) => batch,
+                Some(v1::PublishStreamRequest { request: Some(Request::Open(_)) }) => {
+                    return Err(protocol("`open` comes once, first"));
+                }
+                Some(v1::PublishStreamRequest { request: None }) => {
+                    return Err(protocol("a request of a kind that this node does not know"));
+                }
+                None => return Ok(()),
+            };
+            let first_sequence = batch.first_sequence;
+            match self.take_batch(&mut publisher, batch).await {
+                Ok(()) => {}
+                Err(Refused::Batch(refusal)) => {
+                    let outcome = Some(v1::publish_result::Outcome::Refusal(refusal));
+                    self.results.expect(Some(v1::PublishResult { first_sequence, outcome }));
+                }
+                Err(Refused::Stream(status)) => return Err(status),
+            }
+        }
+    }
+
+    async fn take_batch(&self, publisher: &mut Publisher, batch: v1::PublishBatch) -> Result<(), Refused> {
+        let first = batch.first_sequence;
+        let messages = parse_messages(batch.messages).map_err(Refused::Batch)?;
+        check_sizes(&messages, publisher.room.message_bytes_max()).map_err(Refused::Batch)?;
+        let end = first.saturating_add(messages.len() as u64);
+        if first == 0 || first > publisher.next {
+            // What follows a batch that was refused would be refused as well: it need not be logged for that.
+            let gap = Refusal::SequenceGap { expected: publisher.next, found: first };
+            return Err(Refused::Batch(gap.into()));
+        }
+        // What is stored already takes no room.
+        let new = messages.iter().zip(first..).filter(|(_, sequence)| *sequence > publisher.stored);
+        let load = new.fold(Load::default(), |load, (message, _)| Load {
+            messages: load.messages + 1,
+            bytes: load.bytes + message.bytes(),
+        });
+        let origin = Some(Source { producer: publisher.producer.clone(), first });
+        let submission = draft(vec![Command::Publish { queue: publisher.queue.clone(), origin, messages }]);
+        let submission = submission.map_err(Refused::Batch)?;
+        let reservation = match publisher.room.reserve(load).await {
+            Ok(reservation) => reservation,
+            Err(NoRoom::Full(refusal)) => return Err(Refused::Batch(refusal.into())),
+            Err(NoRoom::Closed) => return Err(Refused::Stream(closed(&publisher.queue))),
+        };
+        let permit = self.desk.queues.bytes_under_way(submission.records.bytes_len()).await;
+        let permit = permit.ok_or_else(|| Refused::Stream(stopping()))?;
+        // From here on nothing is waited for: a batch that is expected is at the writer.
+        let place = self.desk.queues.writer.reserve().await.map_err(|_| Refused::Stream(stopping()))?;
+        publisher.next = publisher.next.max(end);
+        let results = self.results.clone();
+        let origin = Origin::Publish { results, first_sequence: first, reservation: Some(reservation), permit };
+        self.results.expect(None);
+        place.send(WriterMail::Submission(submission.for_whom(origin)));
+        Ok(())
+    }
+}
+
+enum Refused {
+    /// This batch, and the stream goes on.
+    Batch(v1::Refusal),
+    Stream(Status),
+}
+
+/// Publishes one batch and waits until it is stored.
+pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<v1::PublishResponse, Status> {
+    let queue = parse_queue_name(&request.queue).map_err(|refusal| status_of(&refusal))?;
+    let origin = match (request.producer.as_str(), request.first_sequence) {
+        ("", 0) => None,
+        ("", _) => return Err(status_of(&argument("first_sequence without a producer"))),
+        (producer, first) => Some(Source { producer: producer_id(producer)?, first }),
+    };
+    let messages = parse_messages(request.messages).map_err(|refusal| status_of(&refusal))?;
+    let (reply, opened) = oneshot::channel();
+    let producer = origin.as_ref().map(|origin| origin.producer.clone());
+    let mail = BrokerMail::Room { queue: queue.clone(), producer, reply };
+    desk.queues.broker.send(mail).await.map_err(|_| stopping())?;
+    let opened = opened.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))?;
+    let Opened { room, last_sequence } = opened;
+    check_sizes(&messages, room.message_bytes_max()).map_err(|refusal| status_of(&refusal))?;
+    let first = origin.as_ref().map_or(u64::MAX, |origin| origin.first);
+    let new = messages.iter().enumerate().filter(|(index, _)| first.saturating_add(*index as u64) > last_sequence);
+    let load = new.fold(Load::default(), |load, (_, message)| Load {
+        messages: load.messages + 1,
+        bytes: load.bytes + message.bytes(),
+    });
+    let reservation: Reservation = match room.try_reserve(load) {
+        Ok(reservation) => reservation,
+        Err(NoRoom::Full(refusal)) => return Err(status_of(&refusal.into())),
+        Err(NoRoom::Closed) => return Err(closed(&queue)),
+    };
+    let submission =
+        draft(vec![Command::Publish { queue, origin, messages }]).map_err(|refusal| status_of(&refusal))?;
+    let _permit: OwnedSemaphorePermit =
+        desk.queues.bytes_under_way(submission.records.bytes_len()).await.ok_or_else(stopping)?;
+    let (reply, answer) = oneshot::channel();
+    let submission = submission.for_whom(Origin::Unary { reply, reservation: Some(reservation) });
+    desk.queues.writer.send(WriterMail::Submission(submission)).await.map_err(|_| stopping())?;
+    let (_, outcome) = answer.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))?;
+    let Outcome::Published { first, stored, duplicates } = outcome else {
+        return Err(Status::internal(format!("{outcome:?} is no outcome of publishing")));
+    };
+    let published = v1::Published { first_message_id: first.get(), stored, duplicates };
+    Ok(v1::PublishResponse { published: Some(published) })
+}
+
+impl super::QueueDesk {
+    /// Waits until so many more bytes may be on their way to the log.
+    async fn bytes_under_way(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.units);
+        self.bytes.clone().acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await.ok()
+    }
+
+    /// In units of the bytes that may be on their way.
+    pub(crate) fn units_of(bytes: usize) -> usize {
+        bytes.div_ceil(UNIT_BYTES).clamp(1, u32::MAX as usize)
+    }
+}
+
+fn parse_messages(wire: Vec<v1::QueueMessage>) -> Result<Vec<Message>, v1::Refusal> {
+    if wire.len() > MESSAGES_PER_COMMAND_MAX {
+        let max = MESSAGES_PER_COMMAND_MAX as u64;
+        return Err(Refusal::LimitExceeded { limit: "messages of one batch", max }.into());
+    }
+    wire.into_iter().map(parse_message).collect()
+}
+
+fn check_sizes(messages: &[Message], max: u32) -> Result<(), v1::Refusal> {
+    let max = u64::from(max);
+    let too_large = messages.iter().zip(0..).find(|(message, _)| message.bytes() > max);
+    too_large
+        .map_or(Ok(()), |(message, index)| Err(Refusal::MessageTooLarge { index, bytes: message.bytes(), max }.into()))
+}
+
+type Draft = submission::Submission<roster_store::Queues, ()>;
+
+/// Encodes what will be submitted. What the log would not take would take others down with it: it is refused here.
+fn draft(commands: Vec<Command>) -> Result<Draft, v1::Refusal> {
+    let submission = Draft::new(commands, ());
+    let bytes = submission.records.bytes_len();
+    if bytes > RECORD_BYTES_MAX {
+        return Err(argument(format!("the batch has {bytes} bytes; {RECORD_BYTES_MAX} at most")));
+    }
+    Ok(submission)
+}
+
+fn producer_id(text: &str) -> Result<ProducerId, Status> {
+    ProducerId::parse(text).map_err(|word| status_of(&invalid(word)))
+}
+
+pub(super) fn argument(message: impl Into<String>) -> v1::Refusal {
+    let code = v1::refusal::Code::InvalidArgument.into();
+    v1::Refusal { code, message: message.into(), ..Default::default() }
+}
+
+pub(super) fn protocol(message: &str) -> Status {
+    status_of(&argument(message))
+}
+
+fn closed(queue: &QueueName) -> Status {
+    status_of(&Refusal::UnknownQueue { queue: queue.clone() }.into())
+}
