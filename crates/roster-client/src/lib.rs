@@ -39,8 +39,10 @@
 
 mod announcement;
 mod client;
+mod cluster;
 mod endpoint;
 mod error;
+mod follower;
 mod moment;
 mod reconnect;
 mod registrar;
@@ -51,8 +53,13 @@ mod watch;
 
 pub use announcement::Announcement;
 pub use client::{Builder, CheckOutcome, Client, DrainStream, ServiceSummary};
+pub use cluster::{
+    Candidate, Cluster, ClusterBuilder, Connect, ConnectError, ConnectFn, LeastInFlight, Link, Member, MemberChanges,
+    MemberId, NoneUsable, Picked, Picker, RoundRobin, Standing, Sticky, Weighted, ZoneFirst, connect_fn,
+};
 pub use endpoint::Transport;
 pub use error::Error;
+pub use follower::{CallError, Follower, FollowerBuilder};
 pub use reconnect::BackOff;
 pub use registrar::{Connection, DrainProgress, Draining, Handle, Registrar, RegistrarBuilder, State};
 pub use roster_core::directory::{Instance, Liveness, OfflineReason, RemovedCause, SuspectReason};

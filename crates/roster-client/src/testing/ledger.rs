@@ -47,6 +47,8 @@ pub(super) struct Ledger {
     pub(super) ping_interval: Duration,
     /// Registrations that were taken or refused, those repeated included.
     pub(super) registrations: usize,
+    /// Checks that were asked for.
+    pub(super) checks: usize,
     notices: VecDeque<(SessionId, v1::Notice)>,
     due: BTreeMap<(Instant, u64), Due>,
     last_due: u64,
@@ -64,6 +66,7 @@ impl Ledger {
             refusals: VecDeque::new(),
             ping_interval: Duration::from_secs(5),
             registrations: 0,
+            checks: 0,
             notices: VecDeque::new(),
             due: BTreeMap::new(),
             last_due: 0,

@@ -161,6 +161,18 @@ impl FakeNode {
         self.book.with(|ledger| ledger.registrations)
     }
 
+    /// Checks ever asked for.
+    #[must_use]
+    pub fn checks_asked(&self) -> usize {
+        self.book.with(|ledger| ledger.checks)
+    }
+
+    /// Watches that are being told of changes.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.book.with(|ledger| ledger.watchers.watches())
+    }
+
     /// Watches that went on where they were rather than begin anew, since the last restart.
     #[must_use]
     pub fn watches_resumed(&self) -> usize {

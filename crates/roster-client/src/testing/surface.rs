@@ -155,6 +155,7 @@ impl Registry for Surface {
         let service = ServiceName::parse(&request.service).map_err(refused)?;
         let session = SessionId::new(request.session_id);
         let outcome = self.book.with(|ledger| {
+            ledger.checks += 1;
             let owned = ledger.directory.session_instances(session);
             match owned.iter().find(|instance| instance.registration.service == service) {
                 None => Outcome::Unknown,
