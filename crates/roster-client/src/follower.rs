@@ -187,8 +187,8 @@ impl<C: Connect> Follower<C> {
         self.cluster.close().await;
     }
 
-    pub(crate) fn cluster(&self) -> &Cluster<C> {
-        &self.cluster
+    pub(crate) fn into_cluster(self) -> Cluster<C> {
+        self.cluster
     }
 
     pub(crate) fn patience(&self) -> Duration {

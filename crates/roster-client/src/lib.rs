@@ -49,6 +49,7 @@ mod registrar;
 mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tonic;
 mod watch;
 
 pub use announcement::Announcement;
