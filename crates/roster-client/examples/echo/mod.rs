@@ -29,13 +29,20 @@ pub(crate) struct Words {
 #[derive(Debug, Clone)]
 pub(crate) struct Echo {
     name: Arc<str>,
+    asked: Arc<AtomicUsize>,
     answered: Arc<AtomicUsize>,
 }
 
 impl Echo {
     /// Answers with this name.
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.into(), answered: Arc::default() }
+        Self { name: name.into(), asked: Arc::default(), answered: Arc::default() }
+    }
+
+    /// Calls that have come.
+    #[allow(dead_code, reason = "not everybody who includes this asks")]
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Calls it has answered.
@@ -72,6 +79,7 @@ impl UnaryService<Words> for Echo {
     fn call(&mut self, request: Request<Words>) -> Self::Future {
         let echo = self.clone();
         Box::pin(async move {
+            echo.asked.fetch_add(1, Ordering::Relaxed);
             let asked = request.into_inner();
             tokio::time::sleep(Duration::from_millis(asked.millis)).await;
             echo.answered.fetch_add(1, Ordering::Relaxed);

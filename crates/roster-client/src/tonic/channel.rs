@@ -88,6 +88,11 @@ impl Channel {
         self.cluster.main()?.token
     }
 
+    /// Ends its watch and its connections, and waits until that is done; see [`Cluster::close`].
+    pub async fn close(self) {
+        self.cluster.close().await;
+    }
+
     async fn send(self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let until = Instant::now() + self.patience;
         for _ in 0..ATTEMPTS_MAX {
