@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use roster_client::testing::FakeNode;
 use roster_client::{
-    Announcement, Client, Cluster, Connect, ConnectError, Handle, Instance, LeastInFlight, Link, NoneUsable, Picked,
-    Registrar, Weighted, ZoneFirst,
+    Announcement, Change, Client, Cluster, Connect, ConnectError, Handle, Instance, LeastInFlight, Link, NoneUsable,
+    Picked, Registrar, Selector, WatchEvent, Weighted, ZoneFirst,
 };
 use tokio::sync::watch;
 
@@ -338,14 +338,29 @@ async fn the_best_are_called_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_is_acknowledged_is_heeded_by_the_next_call() {
+async fn a_drain_that_any_watch_has_told_of_is_heeded_by_the_next_call() {
     let scene = Scene::new();
     let handles = [scene.register(1).await, scene.register(2).await];
+    // All watches of a client learn at once, and the older ones are woken before that of the cluster.
+    let mut watches = Vec::new();
+    for _ in 0..8 {
+        let watch = scene.client.watch(Selector::parse("orders").unwrap()).start();
+        within(watch.view().loaded()).await.unwrap();
+        watches.push(watch);
+    }
     let cluster = scene.cluster(1);
     connected(&cluster, 2).await;
+    let mut watchers = tokio::task::JoinSet::new();
+    for mut watch in watches {
+        let cluster = cluster.clone();
+        watchers.spawn(async move {
+            while !matches!(watch.next().await, Some(WatchEvent::Change(Change::Draining(_)))) {}
+            (0..4).all(|_| get(&cluster) == 2)
+        });
+    }
     let mut draining = handles[0].drain(Duration::from_secs(5)).await.unwrap();
     assert_eq!(within(draining.finished()).await.seen, 1);
-    assert!((0..10).all(|_| get(&cluster) == 2));
+    assert!(within(watchers.join_all()).await.into_iter().all(|heeded| heeded));
 }
 
 #[tokio::test(start_paused = true)]

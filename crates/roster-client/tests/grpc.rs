@@ -307,6 +307,59 @@ async fn on_shutdown_it_drains_finishes_its_calls_and_says_goodbye() {
 }
 
 #[tokio::test]
+async fn a_call_that_chose_its_member_before_it_left_is_answered() {
+    let node = FakeNode::in_memory();
+    let client = client(&node);
+    let member = Member::start(&client, "one", plain).await;
+    let cluster = client.cluster("echo", Lines).unwrap().build();
+    let line = {
+        let picked = within(cluster.get_or_wait(DEADLINE)).await.unwrap();
+        roster_client::tonic::Line::clone(&picked)
+    };
+    let ended = tokio::spawn(member.stop());
+    eventually(async || cluster.members().is_empty()).await;
+    assert_eq!(within(ask(&line, 0)).await.unwrap(), "one");
+    within(ended).await.unwrap();
+    let late = within(ask(&line, 0)).await.unwrap_err();
+    assert_eq!(late.code(), Code::Unavailable);
+    assert!(late.message().ends_with("is closed"), "{late}");
+}
+
+#[tokio::test]
+async fn a_member_that_takes_no_more_requests_costs_none() {
+    let node = FakeNode::in_memory();
+    let client = client(&node);
+    // It closes without a word to the registry, and a call under way keeps its connection.
+    let echo = Echo::new("one");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tonic::transport::Server::builder().add_routes(Routes::new(echo.clone()));
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let server = tokio::spawn(server.serve_with_incoming_shutdown(incoming, async {
+        let _ = stopped.await;
+    }));
+    let registrar = client.registrar().start();
+    let _one = registrar.register(Announcement::new("echo", "127.0.0.1", port).unwrap());
+    let channel = channel(&client, "echo").unwrap();
+    who(&channel, 1).await;
+    let slow = tokio::spawn({
+        let channel = channel.clone();
+        async move { ask(&channel, 1000).await }
+    });
+    eventually(async || echo.asked() == 2).await;
+    let two = Member::start(&client, "two", plain).await;
+    eventually(async || who(&channel, 4).await.contains("two")).await;
+    drop(stop);
+    eventually(async || TcpStream::connect(("127.0.0.1", port)).await.is_err()).await;
+    // What meets the closing connection goes to the other one; `who` fails when a call does.
+    eventually(async || who(&channel, 4).await == names(["two"])).await;
+    assert!(two.echo.answered() >= 4);
+    assert_eq!(within(slow).await.unwrap().unwrap(), "one");
+    within(server).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_refusal_ends_the_server_with_what_is_wrong() {
     let node = FakeNode::in_memory();
     let client = client(&node);

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use roster_client::tonic::Channel;
 use tonic::body::Body;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::{Service, http};
@@ -89,7 +88,10 @@ impl UnaryService<Words> for Echo {
 }
 
 /// One call: who answers.
-pub(crate) async fn ask(channel: &Channel, millis: u64) -> Result<String, Status> {
+pub(crate) async fn ask<S>(channel: &S, millis: u64) -> Result<String, Status>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Status> + Clone,
+{
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await?;
     let asked = Words { text: "who are you?".to_owned(), millis };

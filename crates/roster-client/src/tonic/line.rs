@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -13,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::{Code, Status};
+use tower::Service;
 
 use crate::cluster::{Connect, ConnectError};
 
@@ -26,7 +29,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lines;
 
-/// A connection to a member.
+/// A connection to a member, for any generated client: cheap to clone, and a tower service like a
+/// [`Channel`](super::Channel) that leads nowhere else.
+#[derive(Clone)]
 pub struct Line {
     sender: SendRequest<Body>,
     origin: http::uri::Authority,
@@ -128,6 +133,30 @@ impl Line {
 
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+}
+
+impl Service<http::Request<Body>> for Line {
+    type Response = http::Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    /// Always: a call says by itself that the connection is closed.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let line = self.clone();
+        Box::pin(async move {
+            match line.send(request).await {
+                Ok(response) => Ok(response.map(Body::new)),
+                Err(failure) => Err(match *failure {
+                    Failure::Unsent(_) => Status::unavailable(format!("the connection to {} is closed", line.origin)),
+                    Failure::Lost(status) => status,
+                }),
+            }
+        })
     }
 }
 
