@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use roster_proto::v1::admin_client::AdminClient;
+use roster_proto::v1::queues_client::QueuesClient;
 use roster_proto::v1::registry_client::RegistryClient;
 use tonic::transport::Channel;
 
@@ -48,6 +49,10 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn registry(&self) -> RegistryClient<Channel> {
         RegistryClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn queues(&self) -> QueuesClient<Channel> {
+        QueuesClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn admin(&self) -> AdminClient<Channel> {

@@ -33,6 +33,12 @@ pub enum Error {
     /// The answer makes no sense to this version of the SDK.
     #[error("{endpoint} answered {call} with what this client does not understand: {why}")]
     Unintelligible { call: &'static str, endpoint: String, why: String },
+    /// The value cannot be made a message.
+    #[error("the value cannot be encoded as {format}")]
+    NotEncoded { format: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// The producer or the consumer has ended.
+    #[error("the {what} has ended: {why}")]
+    Closed { what: String, why: String },
     /// The registration, or the registrar behind it, has ended.
     #[error("the registration has ended: {why}")]
     Ended { why: String },
@@ -46,7 +52,9 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> Advice {
         match self {
-            Self::InvalidWord(_) | Self::NoEndpoint | Self::InvalidEndpoint { .. } => Advice::FixRequest,
+            Self::InvalidWord(_) | Self::NoEndpoint | Self::InvalidEndpoint { .. } | Self::NotEncoded { .. } => {
+                Advice::FixRequest
+            }
             Self::Refused { refusal, .. } => refusal.advice(),
             Self::Unreachable { .. } | Self::TimedOut { .. } => Advice::RetryLater,
             Self::Failed { source, .. } => match source.code() {
@@ -68,7 +76,9 @@ impl Error {
                 | tonic::Code::DataLoss
                 | tonic::Code::Unauthenticated => Advice::GiveUp,
             },
-            Self::Unintelligible { .. } | Self::Ended { .. } | Self::NoFarewell { .. } => Advice::GiveUp,
+            Self::Unintelligible { .. } | Self::Closed { .. } | Self::Ended { .. } | Self::NoFarewell { .. } => {
+                Advice::GiveUp
+            }
         }
     }
 }

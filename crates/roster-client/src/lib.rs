@@ -44,6 +44,7 @@ mod endpoint;
 mod error;
 mod follower;
 mod moment;
+pub mod queue;
 mod reconnect;
 mod registrar;
 mod stream;
@@ -64,6 +65,7 @@ pub use follower::{CallError, Follower, FollowerBuilder};
 pub use reconnect::BackOff;
 pub use registrar::{Connection, DrainProgress, Draining, Handle, Registrar, RegistrarBuilder, State};
 pub use roster_core::directory::{Instance, Liveness, OfflineReason, RemovedCause, SuspectReason};
+pub use roster_core::queue::QueueName;
 pub use roster_core::view::{Change, View};
 pub use roster_core::{
     Cutover, InstanceId, InvalidWord, Kind, Position, Registration, Selector, ServiceName, SessionId, Token,

@@ -222,7 +222,12 @@ impl Client {
         Ok(self.call_within(DEADLINE, "rebuild", call).await?.1)
     }
 
-    async fn call<T, Answer>(&self, call: &'static str, ask: impl Fn(&Lease) -> Answer) -> Result<(String, T), Error>
+    /// The answer and who gave it.
+    pub(crate) async fn call<T, Answer>(
+        &self,
+        call: &'static str,
+        ask: impl Fn(&Lease) -> Answer,
+    ) -> Result<(String, T), Error>
     where
         Answer: Future<Output = Result<Response<T>, Status>>,
     {
@@ -284,7 +289,7 @@ impl Client {
     }
 }
 
-fn unintelligible(call: &'static str, endpoint: String, wrong: &v1::Refusal) -> Error {
+pub(crate) fn unintelligible(call: &'static str, endpoint: String, wrong: &v1::Refusal) -> Error {
     Error::Unintelligible { call, endpoint, why: wrong.message.clone() }
 }
 

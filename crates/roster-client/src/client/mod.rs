@@ -9,12 +9,15 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use roster_core::Selector;
+use roster_core::queue::QueueName;
 
 pub use builder::Builder;
+pub(crate) use calls::unintelligible;
 pub use calls::{CheckOutcome, ServiceSummary};
 pub use drain::DrainStream;
 
 use crate::endpoint::Endpoint;
+use crate::queue::{ConsumerBuilder, Json, ProducerBuilder, Queues};
 use crate::reconnect::BackOff;
 use crate::registrar::RegistrarBuilder;
 use crate::watch::{Hubs, WatchBuilder};
@@ -51,6 +54,23 @@ impl Client {
     /// A watch, to be started. All watches of a client share one stream.
     pub fn watch(&self, selector: Selector) -> WatchBuilder {
         WatchBuilder::new(self.clone(), selector)
+    }
+
+    /// The queues, to be looked at and changed by hand.
+    pub fn queues(&self) -> Queues {
+        Queues::new(self.clone())
+    }
+
+    /// A producer, to be started: it sends each `T` as JSON, unless [another
+    /// format](ProducerBuilder::format) is named.
+    pub fn producer<T: ?Sized>(&self, queue: QueueName) -> ProducerBuilder<T, Json> {
+        ProducerBuilder::new(self.clone(), queue)
+    }
+
+    /// A consumer, to be started: it takes each message for JSON of a `T`, unless [another
+    /// format](ConsumerBuilder::format) is named.
+    pub fn consumer<T>(&self, queue: QueueName) -> ConsumerBuilder<T, Json> {
+        ConsumerBuilder::new(self.clone(), queue)
     }
 
     pub(crate) fn endpoints(&self) -> Arc<[Endpoint]> {

@@ -81,7 +81,7 @@ impl Protocol for Session {
     type Request = v1::SessionRequest;
     type Response = v1::SessionResponse;
 
-    fn open(lease: &Lease, requests: ReceiverStream<Self::Request>) -> Opening<Self::Response> {
+    fn open(&self, lease: &Lease, requests: ReceiverStream<Self::Request>) -> Opening<Self::Response> {
         let mut registry = lease.registry();
         Box::pin(async move { Ok(registry.session(requests).await?.into_inner()) })
     }

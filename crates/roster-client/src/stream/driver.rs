@@ -13,7 +13,10 @@ pub(crate) async fn drive<P: Protocol>(shared: Arc<Shared<P>>, endpoints: Arc<[E
     loop {
         while let Some(step) = shared.step(|protocol, _| protocol.poll_step()) {
             match step {
-                Step::Open { endpoint } => line = Some(Line::open(endpoint, endpoints[endpoint].lease())),
+                Step::Open { endpoint } => {
+                    let lease = endpoints[endpoint].lease();
+                    line = Some(shared.read(|protocol| Line::open(protocol, endpoint, lease)));
+                }
                 Step::HangUp => line = None,
                 Step::Discard => {
                     if let Some(line) = line.take() {

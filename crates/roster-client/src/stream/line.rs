@@ -27,10 +27,10 @@ pub(super) enum Incoming<R> {
 }
 
 impl<P: Protocol> Line<P> {
-    pub(super) fn open(endpoint: usize, lease: Lease) -> Self {
+    pub(super) fn open(protocol: &P, endpoint: usize, lease: Lease) -> Self {
         // Room for one: the next message is made when the last has left, of all that gathered meanwhile.
         let (outgoing, requests) = mpsc::channel(1);
-        let opening = P::open(&lease, ReceiverStream::new(requests));
+        let opening = protocol.open(&lease, ReceiverStream::new(requests));
         Self { endpoint, lease, outgoing, incoming: Incoming::Opening(opening) }
     }
 }

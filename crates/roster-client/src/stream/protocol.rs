@@ -23,7 +23,7 @@ pub(crate) trait Protocol: Send + 'static {
     type Response: Send + 'static;
 
     /// The call that opens the stream.
-    fn open(lease: &Lease, requests: ReceiverStream<Self::Request>) -> Opening<Self::Response>;
+    fn open(&self, lease: &Lease, requests: ReceiverStream<Self::Request>) -> Opening<Self::Response>;
     /// The node has taken the call.
     fn handle_opened(&mut self, moment: Moment);
     /// A message came.
@@ -112,6 +112,11 @@ impl<P: Protocol> Shared<P> {
         let result = input(&mut protocol, Moment::take());
         protocol.publish();
         result
+    }
+
+    /// A handle has left something where the machine looks for it; the driver looks.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_one();
     }
 
     /// What a handle wants to know.

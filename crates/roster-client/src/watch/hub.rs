@@ -49,7 +49,7 @@ impl Protocol for Hub {
     type Request = v1::WatchRequest;
     type Response = v1::WatchResponse;
 
-    fn open(lease: &Lease, requests: ReceiverStream<Self::Request>) -> Opening<Self::Response> {
+    fn open(&self, lease: &Lease, requests: ReceiverStream<Self::Request>) -> Opening<Self::Response> {
         let mut registry = lease.registry();
         Box::pin(async move { Ok(registry.watch(requests).await?.into_inner()) })
     }

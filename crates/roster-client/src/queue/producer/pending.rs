@@ -1,0 +1,221 @@
+//! Those who wait for a receipt, a few hundred to a sheet: one allocation and one lock serve them all.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use roster_core::queue::{Message, MessageId};
+
+use super::batch::Entry;
+use super::machine::{Fate, Report};
+use crate::error::Error;
+use crate::queue::failure::Failure;
+
+const SHEET_LINES: usize = 256;
+
+/// That a message is stored: it survives a crash of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The number that the producer gave it.
+    pub sequence: u64,
+    /// The id in the queue. Unknown when it was stored just before the connection broke: then only that it
+    /// is stored is known.
+    pub message_id: Option<MessageId>,
+}
+
+/// A message that did not get its receipt. It is handed back, to be published again or elsewhere.
+#[derive(Debug, thiserror::Error)]
+#[error("the message is {}", match fate { Fate::NotStored => "not stored", Fate::Unknown => "not known to be stored" })]
+pub struct Unpublished {
+    /// As it was to be sent.
+    pub message: Message,
+    /// Whether it may be stored all the same.
+    pub fate: Fate,
+    /// Why.
+    #[source]
+    pub error: Error,
+}
+
+/// Resolves when the message is stored. The message is sent whether anybody waits or not.
+#[must_use = "a failure is only told here; `let _ =` says that nobody wants to know"]
+pub struct Pending {
+    line: Line,
+    finished: bool,
+}
+
+/// Where the answer to one message goes.
+pub(super) struct Ticket(Line);
+
+struct Line {
+    sheet: Arc<Sheet>,
+    index: usize,
+}
+
+#[derive(Debug)]
+struct Sheet {
+    lines: Mutex<Box<[State]>>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Open,
+    Watched(Waker),
+    /// Nobody waits.
+    Forsaken,
+    Stored(Receipt),
+    Failed(Box<Lost>),
+    Taken,
+}
+
+#[derive(Debug)]
+struct Lost {
+    message: Message,
+    fate: Fate,
+    failure: Failure,
+}
+
+/// Hands out lines.
+#[derive(Debug)]
+pub(super) struct Sheets {
+    sheet: Arc<Sheet>,
+    used: usize,
+}
+
+impl Default for Sheets {
+    fn default() -> Self {
+        Self { sheet: Sheet::new(), used: 0 }
+    }
+}
+
+impl Sheets {
+    pub(super) fn next(&mut self) -> (Ticket, Pending) {
+        if self.used == SHEET_LINES {
+            *self = Self::default();
+        }
+        let index = self.used;
+        self.used += 1;
+        let line = || Line { sheet: self.sheet.clone(), index };
+        (Ticket(line()), Pending { line: line(), finished: false })
+    }
+}
+
+impl Sheet {
+    fn new() -> Arc<Self> {
+        let lines = (0..SHEET_LINES).map(|_| State::Open).collect();
+        Arc::new(Self { lines: Mutex::new(lines) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Box<[State]>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers all of these. Returns the messages that failed and for which nobody waits.
+pub(super) fn settle(report: Report<Ticket>) -> Option<Message> {
+    match report {
+        Report::Stored { entries, first, unnamed, id } => {
+            settle_stored(&entries, first, unnamed, id);
+            None
+        }
+        Report::Failed { key: Ticket(line), message, failure, fate } => {
+            let mut lines = line.sheet.lock();
+            let state = &mut lines[line.index];
+            if matches!(state, State::Forsaken) {
+                return Some(message);
+            }
+            let lost = Box::new(Lost { message, fate, failure });
+            let before = std::mem::replace(state, State::Failed(lost));
+            drop(lines);
+            if let State::Watched(waker) = before {
+                waker.wake();
+            }
+            None
+        }
+    }
+}
+
+fn settle_stored(entries: &[Entry<Ticket>], first: u64, unnamed: u64, id: MessageId) {
+    let mut wakers = Vec::new();
+    let numbered = entries.iter().zip(0..).filter_map(|(entry, nth)| Some((entry.key.as_ref()?, nth)));
+    let mut numbered = numbered.peekable();
+    while let Some((Ticket(line), _)) = numbered.peek() {
+        let sheet = line.sheet.clone();
+        let mut lines = sheet.lock();
+        let of_sheet = |next: &(&Ticket, u64)| Arc::ptr_eq(&next.0.0.sheet, &sheet);
+        while let Some((Ticket(line), nth)) = numbered.next_if(of_sheet) {
+            let message_id = nth.checked_sub(unnamed).map(|nth| id.plus(nth));
+            let state = &mut lines[line.index];
+            if matches!(state, State::Forsaken) {
+                continue;
+            }
+            let receipt = Receipt { sequence: first + nth, message_id };
+            if let State::Watched(waker) = std::mem::replace(state, State::Stored(receipt)) {
+                wakers.push(waker);
+            }
+        }
+        drop(lines);
+        wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Receipt, Unpublished>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let state = {
+            let mut lines = self.line.sheet.lock();
+            let state = &mut lines[self.line.index];
+            match state {
+                State::Open => {
+                    *state = State::Watched(context.waker().clone());
+                    return Poll::Pending;
+                }
+                State::Watched(waker) => {
+                    waker.clone_from(context.waker());
+                    return Poll::Pending;
+                }
+                State::Stored(_) | State::Failed(_) => std::mem::replace(state, State::Taken),
+                State::Forsaken | State::Taken => panic!("a receipt is taken once"),
+            }
+        };
+        self.finished = true;
+        Poll::Ready(match state {
+            State::Stored(receipt) => Ok(receipt),
+            State::Failed(lost) => {
+                let Lost { message, fate, failure } = *lost;
+                Err(Unpublished { message, fate, error: failure.error() })
+            }
+            State::Open | State::Watched(_) | State::Forsaken | State::Taken => unreachable!("it was answered"),
+        })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What it held is dropped without the lock: a waker may do anything.
+            let before = std::mem::replace(&mut self.line.sheet.lock()[self.line.index], State::Forsaken);
+            drop(before);
+        }
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("finished", &self.finished).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ticket").field(&self.0.index).finish()
+    }
+}
+
+impl From<Unpublished> for Error {
+    fn from(unpublished: Unpublished) -> Self {
+        unpublished.error
+    }
+}
