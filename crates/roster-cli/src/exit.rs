@@ -148,9 +148,11 @@ fn of_client(error: &ClientError) -> Exit {
     match error {
         ClientError::InvalidWord(_) | ClientError::NoEndpoint | ClientError::InvalidEndpoint { .. } => Exit::Usage,
         ClientError::Refused { refusal, .. } => of_refusal(refusal.code()),
-        ClientError::Unreachable { .. } | ClientError::TimedOut { .. } => Exit::Unreachable,
+        ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::NoMember(_) => Exit::Unreachable,
+        ClientError::NotEncoded { .. } => Exit::Usage,
         ClientError::Failed { .. }
         | ClientError::Unintelligible { .. }
+        | ClientError::Closed { .. }
         | ClientError::Ended { .. }
         | ClientError::NoFarewell { .. } => Exit::Failure,
     }

@@ -103,6 +103,10 @@ impl Endpoint {
         &self.url
     }
 
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
     /// The shared connection, made if there is none. Needs a tokio runtime.
     pub(crate) fn lease(&self) -> Lease {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,6 +36,9 @@ pub enum Error {
     /// The value cannot be made a message.
     #[error("the value cannot be encoded as {format}")]
     NotEncoded { format: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// No member of the cluster can be used.
+    #[error(transparent)]
+    NoMember(Box<crate::cluster::NoneUsable>),
     /// The producer or the consumer has ended.
     #[error("the {what} has ended: {why}")]
     Closed { what: String, why: String },
@@ -56,7 +59,7 @@ impl Error {
                 Advice::FixRequest
             }
             Self::Refused { refusal, .. } => refusal.advice(),
-            Self::Unreachable { .. } | Self::TimedOut { .. } => Advice::RetryLater,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::NoMember(_) => Advice::RetryLater,
             Self::Failed { source, .. } => match source.code() {
                 tonic::Code::Unavailable
                 | tonic::Code::Aborted

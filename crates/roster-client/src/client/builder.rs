@@ -75,8 +75,12 @@ impl Builder {
     }
 
     /// Reaches nodes by other means than TCP.
-    pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Arc::new(transport);
+    pub fn transport(self, transport: impl Transport) -> Self {
+        self.shared_transport(Arc::new(transport))
+    }
+
+    pub(super) fn shared_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = transport;
         self
     }
 

@@ -17,6 +17,7 @@ pub use calls::{CheckOutcome, ServiceSummary};
 pub use drain::DrainStream;
 
 use crate::endpoint::Endpoint;
+use crate::error::Error;
 use crate::queue::{ConsumerBuilder, Json, ProducerBuilder, Queues};
 use crate::reconnect::BackOff;
 use crate::registrar::RegistrarBuilder;
@@ -71,6 +72,17 @@ impl Client {
     /// format](ConsumerBuilder::format) is named.
     pub fn consumer<T>(&self, queue: QueueName) -> ConsumerBuilder<T, Json> {
         ConsumerBuilder::new(self.clone(), queue)
+    }
+
+    /// A client with the same settings for another node.
+    pub(crate) fn sibling(&self, url: &str) -> Result<Self, Error> {
+        let Inner { endpoints, name, back_off, deadline, watch_silence, .. } = &*self.inner;
+        let builder = Self::builder().endpoint(url).name(name).back_off(*back_off).deadline(*deadline);
+        let builder = builder.watch_silence(*watch_silence);
+        match endpoints.first() {
+            Some(endpoint) => builder.shared_transport(endpoint.transport().clone()).build(),
+            None => builder.build(),
+        }
     }
 
     pub(crate) fn endpoints(&self) -> Arc<[Endpoint]> {

@@ -24,7 +24,11 @@ impl Client {
     /// # Errors
     /// [`InvalidWord`] when this is not the name of a service.
     pub fn cluster<C: Connect>(&self, service: &str, connector: C) -> Result<ClusterBuilder<C>, InvalidWord> {
-        Ok(ClusterBuilder::new(self.clone(), ServiceName::parse(service)?, connector))
+        Ok(self.cluster_of(ServiceName::parse(service)?, connector))
+    }
+
+    pub(crate) fn cluster_of<C: Connect>(&self, service: ServiceName, connector: C) -> ClusterBuilder<C> {
+        ClusterBuilder::new(self.clone(), service, connector)
     }
 }
 
@@ -55,8 +59,12 @@ impl<C: Connect> ClusterBuilder<C> {
     }
 
     /// Another way to choose.
-    pub fn picker(mut self, picker: impl Picker) -> Self {
-        self.picker = Box::new(picker);
+    pub fn picker(self, picker: impl Picker) -> Self {
+        self.boxed_picker(Box::new(picker))
+    }
+
+    pub(crate) fn boxed_picker(mut self, picker: Box<dyn Picker>) -> Self {
+        self.picker = picker;
         self
     }
 

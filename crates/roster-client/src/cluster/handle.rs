@@ -101,7 +101,7 @@ impl<C: Connect> Cluster<C> {
             version.borrow_and_update();
             let none = match self.get() {
                 Ok(picked) => return Ok(picked),
-                Err(none @ (NoneUsable::Refused { .. } | NoneUsable::Ended { .. })) => return Err(none),
+                Err(none) if none.is_final() => return Err(none),
                 Err(none) => none,
             };
             // The sender is held by this cluster.

@@ -29,6 +29,16 @@ pub enum NoneUsable {
     Ended { service: ServiceName },
 }
 
+impl NoneUsable {
+    /// Whether waiting is of no use.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Ended { .. } => true,
+            Self::NeverReached { .. } | Self::NoneRegistered { .. } | Self::Unusable { .. } => false,
+        }
+    }
+}
+
 fn told_away(away: Option<&str>) -> String {
     away.map(|why| format!(", as was known when the registry was lost: {why}")).unwrap_or_default()
 }

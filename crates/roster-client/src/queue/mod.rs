@@ -40,6 +40,7 @@
 //! [`ConsumerBuilder::pull`] is for who fetches messages by himself, [`Queues`] for what is done by hand.
 
 mod calls;
+mod cluster;
 mod consumer;
 mod dialog;
 mod failure;
@@ -49,6 +50,10 @@ mod producer;
 mod standing;
 
 pub use calls::{Content, Creation, Messages, MessagesQuery, Moved, Queues, SettingsChange, Stored};
+pub use cluster::{
+    ClusterConsumer, ClusterConsumerBuilder, ClusterPending, ClusterProducer, ClusterProducerBuilder, ClusterReceipt,
+    QueueCluster,
+};
 pub use consumer::{Claim, Consumer, ConsumerBuilder, ConsumerCounts, Delivery, PullConsumer, Retry};
 pub use format::{Decode, Encode, Json, Raw};
 pub use link::Link;

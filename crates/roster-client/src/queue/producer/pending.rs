@@ -183,22 +183,40 @@ impl Future for Pending {
         self.finished = true;
         Poll::Ready(match state {
             State::Stored(receipt) => Ok(receipt),
-            State::Failed(lost) => {
-                let Lost { message, fate, failure } = *lost;
-                Err(Unpublished { message, fate, error: failure.error() })
-            }
+            State::Failed(lost) => Err((*lost).into()),
             State::Open | State::Watched(_) | State::Forsaken | State::Taken => unreachable!("it was answered"),
         })
     }
 }
 
+impl Pending {
+    /// Nobody waits any more. Returns what has failed by then; what fails later is among what
+    /// [`Producer::abandon`](super::Producer::abandon) returns.
+    pub(in crate::queue) fn forsake(mut self) -> Option<Unpublished> {
+        match self.leave() {
+            State::Failed(lost) => Some(Unpublished::from(*lost)),
+            State::Open | State::Watched(_) | State::Forsaken | State::Stored(_) | State::Taken => None,
+        }
+    }
+
+    fn leave(&mut self) -> State {
+        if std::mem::replace(&mut self.finished, true) {
+            return State::Taken;
+        }
+        std::mem::replace(&mut self.line.sheet.lock()[self.line.index], State::Forsaken)
+    }
+}
+
 impl Drop for Pending {
     fn drop(&mut self) {
-        if !self.finished {
-            // What it held is dropped without the lock: a waker may do anything.
-            let before = std::mem::replace(&mut self.line.sheet.lock()[self.line.index], State::Forsaken);
-            drop(before);
-        }
+        // What it held is dropped without the lock: a waker may do anything.
+        drop(self.leave());
+    }
+}
+
+impl From<Lost> for Unpublished {
+    fn from(Lost { message, fate, failure }: Lost) -> Self {
+        Self { message, fate, error: failure.error() }
     }
 }
 
