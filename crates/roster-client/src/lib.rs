@@ -29,6 +29,21 @@
 //!
 //! `examples/register_and_watch.rs` shows the same against a node in memory.
 //!
+//! To call by name there is a [`Cluster`], a client for each instance, a [`Follower`] of a singleton, and
+//! for gRPC the module [`tonic`](crate::tonic):
+//!
+//! ```no_run
+//! # async fn example(client: roster_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let orders = roster_client::tonic::channel(&client, "orders")?;
+//! // let mut orders = OrdersClient::new(orders);
+//! let scheduler = roster_client::tonic::follow(&client, "scheduler")?;
+//! println!("the scheduler holds its name by token {:?}", scheduler.token());
+//! # drop(orders);
+//! # Ok(())
+//! # }
+//! ```
+//! `examples/rolling_singleton.rs` replaces a singleton ten times under load without a failed call.
+//!
 //! A [`Client`] holds addresses and settings. Its [`Registrar`]s each keep one session, its watches
 //! share one stream, and all of it travels over one HTTP/2 connection per node. What is lost is
 //! tried again by itself: [`State`], [`Connection`] and [`WatchEvent`] tell how it goes, and every

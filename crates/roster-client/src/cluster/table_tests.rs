@@ -228,7 +228,7 @@ fn cl5_a_member_that_breaks_all_the_time_is_checked_once_a_second() {
         }
         world.succeed(world.only_attempt());
         // Good for just long enough to count as steady, so that the pauses stay short.
-        world.pass(Duration::from_millis(if world.checked % 2 == 0 { 1000 } else { 1 }));
+        world.pass(Duration::from_millis(if world.checked.is_multiple_of(2) { 1000 } else { 1 }));
         world.break_client(MemberId(1));
     }
     assert!((5..=11).contains(&world.checked), "{} checks", world.checked);

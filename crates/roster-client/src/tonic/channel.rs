@@ -101,18 +101,16 @@ impl Channel {
             let picked = picked.map_err(|none| Status::unavailable(none.to_string()))?;
             match picked.send(request).await {
                 Ok(response) => return Ok(response.map(|body| Body::new(Answer { body, picked }))),
-                Err(failure) => match *failure {
-                    Failure::Unsent(back) => {
-                        self.cluster.report_broken(&picked, "it takes no more requests");
-                        request = back;
+                Err(Failure::Unsent(back)) => {
+                    self.cluster.report_broken(&picked, "it takes no more requests");
+                    request = *back;
+                }
+                Err(Failure::Lost(status)) => {
+                    if picked.is_closed() {
+                        self.cluster.report_broken(&picked, status.message());
                     }
-                    Failure::Lost(status) => {
-                        if picked.is_closed() {
-                            self.cluster.report_broken(&picked, status.message());
-                        }
-                        return Err(status);
-                    }
-                },
+                    return Err(status);
+                }
             }
         }
         Err(Status::unavailable(format!("{ATTEMPTS_MAX} connections to {} took no request", self.cluster.service())))

@@ -89,32 +89,29 @@ impl Connect for Lines {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Nothing of it has left: it can go to somebody else.
-    Unsent(http::Request<Body>),
+    Unsent(Box<http::Request<Body>>),
     /// It may have been carried out.
     Lost(Status),
 }
 
 impl Line {
     /// Sends one request. Its address becomes that of the member.
-    pub(super) async fn send(
-        &self,
-        mut request: http::Request<Body>,
-    ) -> Result<http::Response<Incoming>, Box<Failure>> {
+    pub(super) async fn send(&self, mut request: http::Request<Body>) -> Result<http::Response<Incoming>, Failure> {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(http::uri::Scheme::HTTP);
         parts.authority = Some(self.origin.clone());
         parts.path_and_query.get_or_insert(http::uri::PathAndQuery::from_static("/"));
         match http::Uri::from_parts(parts) {
             Ok(uri) => *request.uri_mut() = uri,
-            Err(error) => return Err(Box::new(Failure::Lost(Status::internal(error.to_string())))),
+            Err(error) => return Err(Failure::Lost(Status::internal(error.to_string()))),
         }
         // As the request is made anew from a clone of the sender, each call waits for itself alone.
         match self.sender.clone().try_send_request(request).await {
             Ok(response) => Ok(response),
-            Err(mut error) => Err(Box::new(match error.take_message() {
-                Some(request) => Failure::Unsent(request),
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => Failure::Unsent(Box::new(request)),
                 None => Failure::Lost(self.lost(error.into_error())),
-            })),
+            }),
         }
     }
 
@@ -122,13 +119,11 @@ impl Line {
     pub(super) fn lost(&self, error: hyper::Error) -> Status {
         let text = with_cause(&error);
         let status = Status::from_error(Box::new(error));
-        match status.code() {
-            // Not the server's word: the connection itself.
-            Code::Unknown | Code::Cancelled => {
-                Status::unavailable(format!("the connection to {} was lost: {text}", self.origin))
-            }
-            _ => status,
+        // These are not the server's word, but what the connection itself came to.
+        if matches!(status.code(), Code::Unknown | Code::Cancelled) {
+            return Status::unavailable(format!("the connection to {} was lost: {text}", self.origin));
         }
+        status
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -151,7 +146,7 @@ impl Service<http::Request<Body>> for Line {
         Box::pin(async move {
             match line.send(request).await {
                 Ok(response) => Ok(response.map(Body::new)),
-                Err(failure) => Err(match *failure {
+                Err(failure) => Err(match failure {
                     Failure::Unsent(_) => Status::unavailable(format!("the connection to {} is closed", line.origin)),
                     Failure::Lost(status) => status,
                 }),
