@@ -60,10 +60,18 @@ impl FileHeader {
     pub(crate) fn read<C: Codec>(kind: FileKind, file: &dyn DiskFile, path: &Path) -> Result<Self, ReadError> {
         let mut bytes = [0; FILE_HEADER_BYTES];
         let read = read_full_at(file, 0, &mut bytes).map_err(|source| IoFailure::new("read", path, source))?;
-        let damaged = |offset, what: &str| Err(ReadError::Damaged(Damage::new(path, offset, what)));
         if read < FILE_HEADER_BYTES {
-            return damaged(read as u64, "the file ends inside its header");
+            return Err(Damage::new(path, read as u64, "the file ends inside its header").into());
         }
+        Self::decode::<C>(kind, &bytes, path)
+    }
+
+    pub(crate) fn decode<C: Codec>(
+        kind: FileKind,
+        bytes: &[u8; FILE_HEADER_BYTES],
+        path: &Path,
+    ) -> Result<Self, ReadError> {
+        let damaged = |offset, what: &str| Err(ReadError::Damaged(Damage::new(path, offset, what)));
         if crc32c::crc32c(&bytes[..60]) != le_u32(&bytes[60..64]) {
             return damaged(0, "the sum of the file's header is wrong");
         }

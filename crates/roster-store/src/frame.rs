@@ -139,14 +139,20 @@ impl Head {
 
     /// Checks body and end mark, and takes the mask off. `rest` is what follows the head.
     pub(crate) fn open_body(&self, log: u64, rest: &mut [u8]) -> Result<(), &'static str> {
-        let (body, end) = rest.split_at_mut(self.body_bytes as usize);
+        self.check_body(log, rest)?;
+        apply_mask(self.mask, log, self.first, &mut rest[..self.body_bytes as usize]);
+        Ok(())
+    }
+
+    /// Checks body and end mark. `rest` is what follows the head.
+    pub(crate) fn check_body(&self, log: u64, rest: &[u8]) -> Result<(), &'static str> {
+        let (body, end) = rest.split_at(self.body_bytes as usize);
         if salted_crc(log, body) != self.body_crc {
             return Err("the sum of the frame's body is wrong");
         }
-        if *end != END_MARK {
+        if end != END_MARK {
             return Err("the frame has no end mark");
         }
-        apply_mask(self.mask, log, self.first, body);
         Ok(())
     }
 }

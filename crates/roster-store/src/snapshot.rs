@@ -49,14 +49,14 @@ pub struct FinishedSnapshot<C: Codec = Directory> {
 
 /// What the trailer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Sums {
+pub(crate) struct Sums {
     items: u64,
     frames: u64,
     crc: u32,
 }
 
 impl Sums {
-    fn add(&mut self, items: usize, body_crc: u32) {
+    pub(crate) fn add(&mut self, items: usize, body_crc: u32) {
         self.items += items as u64;
         self.frames += 1;
         self.crc = crc32c::crc32c_append(self.crc, &body_crc.to_le_bytes());
@@ -70,7 +70,7 @@ impl Sums {
         bytes
     }
 
-    fn decode(mut bytes: Bytes) -> Option<Self> {
+    pub(crate) fn decode(mut bytes: Bytes) -> Option<Self> {
         (bytes.len() == TRAILER_BYTES).then(|| Self {
             items: bytes.get_u64_le(),
             frames: bytes.get_u64_le(),

@@ -29,6 +29,7 @@ use roster_core::{Position, Timestamp};
 use crate::codec::Codec;
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::{AppendError, IoFailure, OpenError, ReadError, SnapshotError, SweepError};
+use crate::feed::LogFeed;
 use crate::manifest::Manifest;
 use crate::ordered::{Batches, Counters, LogStatus, OrderedLog, Pace, Recover, SnapshotInfo, Sweep};
 use crate::records::Records;
@@ -37,6 +38,7 @@ use crate::snapshot::{FinishedSnapshot, SnapshotWriter};
 use crate::stored::Directory;
 pub(crate) use open::lock_directories;
 use rebuild::Rebuild;
+pub(crate) use recover::recover;
 pub use report::{OpenReport, RecoveryNote};
 pub(crate) use tail::{TailIter, decode_batch, segment_ranges};
 
@@ -52,6 +54,7 @@ pub struct LocalLog<C: Codec = Directory> {
     failed: Option<String>,
     counters: Counters,
     report: OpenReport,
+    feed: LogFeed,
     /// The frame that is written; kept for its memory.
     out: BytesMut,
     /// The size of the batch that last found the disk full.
@@ -96,6 +99,20 @@ impl<C: Codec> LocalLog<C> {
         &self.report
     }
 
+    /// Its files as they grow, for whoever copies them.
+    #[must_use]
+    pub fn feed(&self) -> LogFeed {
+        self.feed.clone()
+    }
+
+    /// Shows the feed what is durable.
+    fn publish(&self) {
+        if let Some(files) = &self.files {
+            let position = Position::new(self.next.get() - 1);
+            self.feed.publish(&files.manifest, files.snapshot_bytes, files.active_len, position);
+        }
+    }
+
     /// Takes no more from here on (**L7**).
     fn fail(&mut self, failure: &IoFailure) {
         self.failed.get_or_insert_with(|| format!("{failure}: {}", failure.source));
@@ -104,7 +121,9 @@ impl<C: Codec> LocalLog<C> {
 
 impl<C: Codec> OrderedLog<C> for LocalLog<C> {
     fn append(&mut self, at: Timestamp, records: &[Records<C>]) -> Result<Position, AppendError> {
-        self.append_batch(at, records)
+        let appended = self.append_batch(at, records);
+        self.publish();
+        appended
     }
 
     fn next_position(&self) -> Position {
@@ -128,11 +147,15 @@ impl<C: Codec> OrderedLog<C> for LocalLog<C> {
     }
 
     fn begin_snapshot(&mut self, at: Timestamp) -> Result<SnapshotWriter<C>, SnapshotError> {
-        self.begin_rebuild(at)
+        let begun = self.begin_rebuild(at);
+        self.publish();
+        begun
     }
 
     fn commit_snapshot(&mut self, finished: FinishedSnapshot<C>, at: Timestamp) -> Result<SnapshotInfo, SnapshotError> {
-        self.commit_rebuild(&finished, at)
+        let committed = self.commit_rebuild(&finished, at);
+        self.publish();
+        committed
     }
 
     fn abandon_snapshot(&mut self) {

@@ -18,6 +18,7 @@ use crate::aside::{copy_aside, sync_parent};
 use crate::codec::Codec;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{IoFailure, OpenError};
+use crate::feed::LogFeed;
 use crate::file_header::FILE_HEADER_BYTES;
 use crate::file_name::{FileName, LOCK, MANIFEST, is_aside};
 use crate::manifest::{LiveFile, Manifest, PastFile, ReplaceError};
@@ -48,7 +49,8 @@ pub(super) fn open<C: Codec>(
         let files = settle::<C>(&*disk, &directories, manifest, strays, &recovered, now, &mut report)?;
         (Some(files), recovered.next, recovered.last_at)
     };
-    Ok(LocalLog {
+    let feed = LogFeed::new(Arc::clone(&disk), directories.clone(), C::CONTENT_NAME);
+    let log = LocalLog {
         disk,
         directories,
         settings,
@@ -58,11 +60,14 @@ pub(super) fn open<C: Codec>(
         failed: None,
         counters: Counters::default(),
         report,
+        feed,
         out: BytesMut::new(),
         room_needed: 0,
         _locks: locks,
         codec: PhantomData,
-    })
+    };
+    log.publish();
+    Ok(log)
 }
 
 /// Makes the directories and locks them.

@@ -16,19 +16,19 @@ use crate::snapshot::read_snapshot;
 
 /// What a log holds, after it was handed on.
 #[derive(Debug)]
-pub(super) struct Recovered {
-    pub(super) next: Position,
-    pub(super) last_at: Timestamp,
-    pub(super) snapshot_bytes: u64,
+pub(crate) struct Recovered {
+    pub(crate) next: Position,
+    pub(crate) last_at: Timestamp,
+    pub(crate) snapshot_bytes: u64,
     /// Of the frames since the snapshot.
-    pub(super) log_bytes: u64,
+    pub(crate) log_bytes: u64,
     /// The end of the last whole frame of the last segment.
-    pub(super) active_len: u64,
+    pub(crate) active_len: u64,
     /// What follows it.
-    pub(super) torn: Option<Damage>,
+    pub(crate) torn: Option<Damage>,
 }
 
-pub(super) fn recover<C: Codec>(
+pub(crate) fn recover<C: Codec>(
     disk: &dyn Disk,
     directories: &Directories,
     manifest: &Manifest,

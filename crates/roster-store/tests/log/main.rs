@@ -1,6 +1,6 @@
 //! The behaviour of the log: what it promises, and what crashes, full disks and flipped bits make of it.
 
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "what fails here fails the test")]
 
 mod crash;
 mod damage;
@@ -8,4 +8,6 @@ mod frames;
 mod limits;
 mod museum;
 mod real_disk;
+mod replica;
+mod replica_crash;
 mod support;

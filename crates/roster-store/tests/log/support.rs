@@ -89,3 +89,20 @@ pub(crate) fn rebuild(log: &mut LocalLog, now: u64) {
     let finished = writer.finish().unwrap();
     log.commit_snapshot(finished, at(now)).unwrap();
 }
+
+/// Lets the snapshot of the tests' machine be written with an append on the way.
+pub(crate) fn rebuild_with_append(log: &mut LocalLog, now: u64) {
+    let mut writer = log.begin_snapshot(at(now)).unwrap();
+    append(log, now, 1);
+    for number in 1..=writer.position().get() {
+        writer.push(&item(number)).unwrap();
+    }
+    let finished = writer.finish().unwrap();
+    log.commit_snapshot(finished, at(now)).unwrap();
+}
+
+/// Appends the next commands as one batch.
+pub(crate) fn append(log: &mut LocalLog, now: u64, count: u64) {
+    let first = log.next_position().get();
+    log.append(at(now), &[records(first..first + count)]).unwrap();
+}
