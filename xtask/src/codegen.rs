@@ -8,7 +8,7 @@ use anyhow::Context;
 /// Where the generated code stands, from the root of the workspace.
 pub(crate) const GENERATED: &str = "crates/roster-proto/src/generated";
 const PROTO_ROOT: &str = "crates/roster-proto/proto";
-const PROTO_FILES: [&str; 2] = ["roster/v1/registry.proto", "roster/v1/queue.proto"];
+const PROTO_FILES: [&str; 3] = ["roster/v1/registry.proto", "roster/v1/queue.proto", "roster/v1/backup.proto"];
 
 /// Writes the committed code anew.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {

@@ -2394,3 +2394,200 @@ pub mod queues_client {
         }
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FollowRequest {
+    /// Which log of the node: "directory" or "queues".
+    #[prost(string, tag = "1")]
+    pub log: ::prost::alloc::string::String,
+    /// What the caller has of it, for sure. Files that the node does not have any
+    /// more are passed over.
+    #[prost(message, repeated, tag = "2")]
+    pub held: ::prost::alloc::vec::Vec<HeldFile>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldFile {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// From its begin.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// CRC32C of the last 64 KiB of these bytes, or of all when they are fewer.
+    #[prost(fixed32, tag = "3")]
+    pub tail_crc32c: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FollowResponse {
+    #[prost(oneof = "follow_response::Piece", tags = "1, 2, 3, 4")]
+    pub piece: ::core::option::Option<follow_response::Piece>,
+}
+/// Nested message and enum types in `FollowResponse`.
+pub mod follow_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Piece {
+        #[prost(message, tag = "1")]
+        Files(super::LogFiles),
+        #[prost(message, tag = "2")]
+        Chunk(super::FileChunk),
+        #[prost(message, tag = "3")]
+        CaughtUp(super::CaughtUp),
+        #[prost(message, tag = "4")]
+        Diverged(super::Diverged),
+    }
+}
+/// Which files make up the log. The first message, and sent again when that has
+/// changed: what follows is of these, and others are superseded.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogFiles {
+    /// What the log holds, as its files say.
+    #[prost(string, tag = "1")]
+    pub content: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub log_id: u64,
+    #[prost(uint64, tag = "3")]
+    pub last_generation: u64,
+    /// Empty when there is none.
+    #[prost(string, tag = "4")]
+    pub snapshot: ::prost::alloc::string::String,
+    /// In the order of their positions.
+    #[prost(string, repeated, tag = "5")]
+    pub segments: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of all of them together.
+    #[prost(uint64, tag = "6")]
+    pub bytes: u64,
+}
+/// Bytes of a file. Each file comes from its begin to its end, and one after the
+/// other: the snapshot first. The last segment goes on growing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FileChunk {
+    #[prost(string, tag = "1")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// 256 KiB at most.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub bytes: ::prost::bytes::Bytes,
+}
+/// Everything up to this position was sent. Comes each second when nothing changes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaughtUp {
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// The time at the node.
+    #[prost(uint64, tag = "2")]
+    pub unix_ms: u64,
+}
+/// The node does not have what the caller holds of this file: it was repaired,
+/// restored, or lost its end. Nothing follows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Diverged {
+    #[prost(string, tag = "1")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod backup_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct BackupClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> BackupClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BackupClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BackupClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// The files of one log from what the caller holds on, as they grow, until the
+        /// caller ends it. What is sent is durable at the node. A slow caller delays
+        /// nobody: the node reads a file when there is room for the next message.
+        pub async fn follow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FollowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FollowResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/roster.v1.Backup/Follow");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("roster.v1.Backup", "Follow"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
