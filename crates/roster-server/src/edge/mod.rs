@@ -2,16 +2,14 @@
 
 mod accept;
 mod admin;
-mod consume;
-mod publish;
-mod queues;
+mod backup;
 mod registry;
 mod session;
 mod watch;
 
 pub(crate) use accept::{Accept, serve};
 pub(crate) use admin::AdminApi;
-pub(crate) use queues::QueuesApi;
+pub(crate) use backup::{BackupApi, Feeds};
 pub(crate) use registry::RegistryApi;
 
 use std::sync::Arc;
@@ -73,8 +71,7 @@ pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicUsize,
     pub(crate) watch_streams: AtomicUsize,
-    pub(crate) producers: AtomicUsize,
-    pub(crate) consumers: AtomicUsize,
+    pub(crate) backup_streams: AtomicUsize,
     pub(crate) next_stream: AtomicU64,
 }
 
