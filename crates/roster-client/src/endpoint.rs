@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use roster_proto::v1::admin_client::AdminClient;
-use roster_proto::v1::queues_client::QueuesClient;
+use roster_proto::v1::backup_client::BackupClient;
 use roster_proto::v1::registry_client::RegistryClient;
 use tonic::transport::Channel;
 
@@ -57,6 +57,10 @@ impl Lease {
 
     pub(crate) fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn backup(&self) -> BackupClient<Channel> {
+        BackupClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 }
 

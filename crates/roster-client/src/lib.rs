@@ -57,7 +57,7 @@ mod client;
 mod cluster;
 mod endpoint;
 mod error;
-mod follower;
+mod log_follower;
 mod moment;
 pub mod queue;
 mod reconnect;
@@ -76,7 +76,7 @@ pub use cluster::{
 };
 pub use endpoint::Transport;
 pub use error::Error;
-pub use follower::{CallError, Follower, FollowerBuilder};
+pub use log_follower::{FollowEvent, LogFollower};
 pub use reconnect::BackOff;
 pub use registrar::{Connection, DrainProgress, Draining, Handle, Registrar, RegistrarBuilder, State};
 pub use roster_core::directory::{Instance, Liveness, OfflineReason, RemovedCause, SuspectReason};
