@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::backup::Backup;
 use crate::commands::bench::Bench;
 use crate::commands::check::Check;
 use crate::commands::completions::Completions;
@@ -13,6 +14,7 @@ use crate::commands::guard::Guard;
 use crate::commands::log::Log;
 use crate::commands::rebuild::Rebuild;
 use crate::commands::register::Register;
+use crate::commands::restore::Restore;
 use crate::commands::serve::Serve;
 use crate::commands::services::ListServices;
 use crate::commands::status::GetStatus;
@@ -97,6 +99,10 @@ pub(crate) enum Command {
     Rebuild(Rebuild),
     /// Verifies, inspects or repairs a log on this machine; the node must not be running
     Log(Log),
+    /// Copies the logs of a node into a directory, and goes on as they grow
+    Backup(Backup),
+    /// Makes the data-dir of a node out of a backup
+    Restore(Restore),
     /// Measures how fast a node is
     Bench(Bench),
     /// Shows what Roster does, with a node and processes of its own

@@ -8,7 +8,7 @@ use roster_client::Error as ClientError;
 use roster_proto::v1::refusal::Code;
 use roster_server::NodeError;
 use roster_store::tools::RepairError;
-use roster_store::{OpenError, ReadError};
+use roster_store::{OpenError, ReadError, ReplicaError, RestoreError};
 
 /// The end of a command. The numbers are part of the interface; docs/cli.md and the help list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,12 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
         if let Some(repair) = cause.downcast_ref::<RepairError>() {
             return of_repair(repair);
         }
+        if let Some(replica) = cause.downcast_ref::<ReplicaError>() {
+            return of_replica(replica);
+        }
+        if let Some(restore) = cause.downcast_ref::<RestoreError>() {
+            return of_restore(restore);
+        }
     }
     Exit::Failure
 }
@@ -141,6 +147,28 @@ fn of_repair(error: &RepairError) -> Exit {
         RepairError::Read(read) => of_read(read),
         RepairError::NothingReadable { .. } | RepairError::SeveralLogs { .. } => Exit::LogDamaged,
         RepairError::Locked { .. } | RepairError::NoSwitchDirectory | RepairError::Io(_) => Exit::Failure,
+    }
+}
+
+fn of_replica(error: &ReplicaError) -> Exit {
+    match error {
+        ReplicaError::Damaged(_) => Exit::LogDamaged,
+        ReplicaError::Read(read) => of_read(read),
+        ReplicaError::Locked { .. }
+        | ReplicaError::NotABackup { .. }
+        | ReplicaError::OtherLog { .. }
+        | ReplicaError::OtherContent { .. }
+        | ReplicaError::Diverged { .. }
+        | ReplicaError::Refused { .. }
+        | ReplicaError::Io(_) => Exit::Failure,
+    }
+}
+
+fn of_restore(error: &RestoreError) -> Exit {
+    match error {
+        RestoreError::NoBackup { .. } | RestoreError::NothingYet { .. } => Exit::NotFound,
+        RestoreError::Backup(replica) => of_replica(replica),
+        RestoreError::NotEmpty { .. } | RestoreError::Io(_) => Exit::Failure,
     }
 }
 

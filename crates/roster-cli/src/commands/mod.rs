@@ -1,5 +1,6 @@
 //! The subcommands, each in a file of its own.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -9,10 +10,11 @@ pub(crate) mod drain;
 pub(crate) mod get;
 pub(crate) mod guard;
 pub(crate) mod log;
-mod membership;
+mod logs;
 mod node;
 pub(crate) mod rebuild;
 pub(crate) mod register;
+pub(crate) mod restore;
 mod run;
 pub(crate) mod serve;
 pub(crate) mod services;

@@ -3,7 +3,8 @@
 use anyhow::Context;
 
 use super::{
-    bench, check, completions, cutover, demo, drain, get, guard, log, rebuild, register, serve, services, status, watch,
+    backup, bench, check, completions, cutover, demo, drain, get, guard, log, rebuild, register, restore, serve,
+    services, status, watch,
 };
 use crate::arguments::{Arguments, Command};
 use crate::exit::Exit;
@@ -20,6 +21,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         // A node has work for every core; a question to one has not.
         Command::Serve(serve) => serve::run(&serve),
         Command::Log(log) => log::run(&log, screen),
+        Command::Backup(backup) => on_one_thread(backup::run(backup, nodes, screen)),
+        Command::Restore(restore) => restore::run(&restore, screen),
         Command::Bench(bench) => bench::run(bench, given, screen),
         Command::Demo(demo) => demo::run(&demo, screen),
         Command::DemoPart(part) => demo::run_part(part, nodes),

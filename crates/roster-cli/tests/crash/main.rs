@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a test does not expect fails it")]
 
+mod backup;
 mod benchmarks;
 mod cut_network;
 mod damaged_log;

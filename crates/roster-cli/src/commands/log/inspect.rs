@@ -1,11 +1,13 @@
 //! `roster log inspect`: what was asked of the directory, command by command.
 
+use std::io;
 use std::sync::Arc;
 
-use roster_core::Position;
-use roster_store::{Directory, Disk, RealDisk, tools};
+use roster_core::{Position, Timestamp};
+use roster_store::{Codec, Directories, Directory, Disk, RealDisk, tools};
 
 use super::arguments::Place;
+use crate::commands::logs::NodeLog;
 use crate::exit::{Ending, Exit};
 use crate::render::{FactLine, LoggedLine, Screen};
 
@@ -37,23 +39,43 @@ pub(crate) struct Inspect {
 
 pub(super) fn run(inspect: &Inspect, screen: Screen) -> anyhow::Result<Exit> {
     let directories = inspect.place.directories()?;
-    if inspect.snapshot {
-        // The first failure of the screen; the items that follow are read, but no longer shown.
-        let mut shown = Ok(());
-        let snapshot = tools::inspect_snapshot::<Directory>(&RealDisk, &directories, |item| {
-            if shown.is_ok() {
-                shown = screen.show_next(&FactLine::new(&item));
-            }
-        })?;
-        shown?;
-        return match snapshot {
-            Some(_) => Ok(Exit::Success),
-            None => Err(Ending::error(Exit::NotFound, "the log has no snapshot yet: it starts from nothing")),
-        };
+    match (inspect.place.log(), inspect.snapshot) {
+        (NodeLog::Directory, true) => {
+            show_snapshot::<Directory>(&directories, |item| screen.show_next(&FactLine::new(item)))
+        }
+        (NodeLog::Directory, false) => {
+            let show = |position, at, command: &_| screen.show_next(&LoggedLine::new(position, at, command));
+            show_commands::<Directory>(inspect, &directories, show)
+        }
     }
+}
+
+fn show_snapshot<C: Codec>(
+    directories: &Directories,
+    mut show: impl FnMut(&C::Item) -> io::Result<()>,
+) -> anyhow::Result<Exit> {
+    // The first failure of the screen; the items that follow are read, but no longer shown.
+    let mut shown = Ok(());
+    let snapshot = tools::inspect_snapshot::<C>(&RealDisk, directories, |item| {
+        if shown.is_ok() {
+            shown = show(&item);
+        }
+    })?;
+    shown?;
+    match snapshot {
+        Some(_) => Ok(Exit::Success),
+        None => Err(Ending::error(Exit::NotFound, "the log has no snapshot yet: it starts from nothing")),
+    }
+}
+
+fn show_commands<C: Codec>(
+    inspect: &Inspect,
+    directories: &Directories,
+    mut show: impl FnMut(Position, Timestamp, &C::Command) -> io::Result<()>,
+) -> anyhow::Result<Exit> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut left = inspect.limit.unwrap_or(usize::MAX);
-    for batch in tools::inspect::<Directory>(&disk, &directories, Position::new(inspect.from))? {
+    for batch in tools::inspect::<C>(&disk, directories, Position::new(inspect.from))? {
         let batch = batch?;
         for (offset, command) in (0..).zip(&batch.commands) {
             let position = batch.position.plus(offset);
@@ -64,7 +86,7 @@ pub(super) fn run(inspect: &Inspect, screen: Screen) -> anyhow::Result<Exit> {
                 return Ok(Exit::Success);
             }
             left -= 1;
-            screen.show_next(&LoggedLine::new(position, batch.at, command))?;
+            show(position, batch.at, command)?;
         }
     }
     Ok(Exit::Success)

@@ -5,6 +5,7 @@ use roster_store::tools::{self, RepairMode};
 use roster_store::{Directory, RealDisk};
 
 use super::arguments::Place;
+use crate::commands::logs::NodeLog;
 use crate::exit::{Ending, Exit};
 use crate::render::{Repaired, Screen};
 
@@ -29,7 +30,10 @@ pub(super) fn run(repair: &Repair, screen: Screen) -> anyhow::Result<Exit> {
     let directories = repair.place.directories()?;
     let mode = if repair.yes { RepairMode::Apply } else { RepairMode::DryRun };
     let unix_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-    let report = tools::repair::<Directory>(&RealDisk, &directories, mode, roster_core::Timestamp::new(unix_ms))?;
+    let now = roster_core::Timestamp::new(unix_ms);
+    let report = match repair.place.log() {
+        NodeLog::Directory => tools::repair::<Directory>(&RealDisk, &directories, mode, now)?,
+    };
     screen.show(&Repaired::new(&report))?;
     if report.actions.is_empty() || repair.yes {
         return Ok(Exit::Success);

@@ -3,6 +3,7 @@
 use roster_store::{Directory, RealDisk, tools};
 
 use super::arguments::Place;
+use crate::commands::logs::NodeLog;
 use crate::exit::{Ending, Exit};
 use crate::render::{Screen, Verified};
 
@@ -23,7 +24,9 @@ pub(crate) struct Verify {
 
 pub(super) fn run(verify: &Verify, screen: Screen) -> anyhow::Result<Exit> {
     let directories = verify.place.directories()?;
-    let report = tools::verify::<Directory>(&RealDisk, &directories)?;
+    let report = match verify.place.log() {
+        NodeLog::Directory => tools::verify::<Directory>(&RealDisk, &directories)?,
+    };
     screen.show(&Verified::new(&report))?;
     if report.is_sound() {
         return Ok(Exit::Success);
