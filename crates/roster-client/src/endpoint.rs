@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use roster_proto::v1::admin_client::AdminClient;
 use roster_proto::v1::backup_client::BackupClient;
+use roster_proto::v1::queues_client::QueuesClient;
 use roster_proto::v1::registry_client::RegistryClient;
 use tonic::transport::Channel;
 

@@ -57,6 +57,7 @@ mod client;
 mod cluster;
 mod endpoint;
 mod error;
+mod follower;
 mod log_follower;
 mod moment;
 pub mod queue;
@@ -76,6 +77,7 @@ pub use cluster::{
 };
 pub use endpoint::Transport;
 pub use error::Error;
+pub use follower::{CallError, Follower, FollowerBuilder};
 pub use log_follower::{FollowEvent, LogFollower};
 pub use reconnect::BackOff;
 pub use registrar::{Connection, DrainProgress, Draining, Handle, Registrar, RegistrarBuilder, State};

@@ -9,6 +9,7 @@ use roster_core::directory::Command;
 use roster_core::queue;
 use roster_proto::server::admin_server::AdminServer;
 use roster_proto::server::backup_server::BackupServer;
+use roster_proto::server::queues_server::QueuesServer;
 use roster_proto::server::registry_server::RegistryServer;
 use roster_store::{Disk, LocalLog, LogSettings, LogStatus, OpenError, OrderedLog, RealDisk};
 use tokio::net::TcpListener;
@@ -22,7 +23,7 @@ use crate::broker::{self, BROKER_MAIL_MAX, Broker, BrokerMail};
 use crate::clock::{Entropy, OnwardClock, System, WallClock};
 use crate::dialer::Dialer;
 use crate::director::{Director, DirectorSettings};
-use crate::edge::{Accept, AdminApi, BackupApi, Desk, Feeds, RegistryApi, serve};
+use crate::edge::{Accept, AdminApi, BackupApi, Desk, Feeds, QueueDesk, QueuesApi, RegistryApi, serve};
 use crate::guard::GuardSettings;
 use crate::liveness::Spans;
 use crate::mail::{DIRECTOR_MAIL_MAX, DirectorMail, WriterMail};
@@ -121,7 +122,11 @@ impl NodeBuilder {
         let log = LocalLog::open(disk.clone(), log_settings(&settings), clock.now(), &mut recovery)?;
         note_recovery(&log.status());
         let directory = recovery.into_directory();
-        let feeds: Feeds = vec![("directory", log.feed())];
+        let mut recovery = QueueRecovery::default();
+        let queue_log = LocalLog::open(disk, queue_log_settings(&settings), clock.now(), &mut recovery)?;
+        note_recovery(&queue_log.status());
+        let queues = recovery.into_queues();
+        let feeds: Feeds = vec![("directory", log.feed()), ("queues", queue_log.feed())];
 
         let mut epoch = [0; 8];
         entropy.fill(&mut epoch).map_err(NodeError::Entropy)?;
@@ -161,23 +166,26 @@ impl NodeBuilder {
             gauges: Arc::default(),
             tasks: TaskTracker::new(),
         };
-        let backup = BackupApi::new(desk.clone(), clock.clone(), feeds);
-        let node =
-            Self::serve(desk, backup, settings.durability, view, clock.as_ref(), listener, listen, threads, failed);
-        let node = node.await?;
+        let admin = AdminApi {
+            desk: desk.clone(),
+            log: view,
+            queue_log: queue_view,
+            started: clock.now(),
+            listen,
+            durability: settings.durability,
+        };
+        let backup = BackupApi::new(desk.clone(), clock, feeds);
+        let node = Self::serve(desk, admin, backup, listener, threads, failed).await?;
         info!(%listen, durability = settings.durability.as_str(), "serving");
         Ok(node)
     }
 
     async fn serve(
         desk: Desk,
+        admin: AdminApi,
         backup: BackupApi,
-        durability: Durability,
-        log: LogView,
-        clock: &dyn WallClock,
-        listener: TcpListener,
-        listen: SocketAddr,
-        threads: Vec<JoinHandle<()>>,
+        listener: Option<TcpListener>,
+        threads: Threads,
         failed: watch::Receiver<Option<String>>,
     ) -> Result<Node, NodeError> {
         // Ready is when the start itself is in both logs: from here every restored session's grace counts.
@@ -204,11 +212,13 @@ impl NodeBuilder {
         let stop = CancellationToken::new();
         let backup = BackupServer::new(backup.until(stop.clone()));
         let mut routes = Routes::builder();
-        routes.add_service(backup).add_service(registry).add_service(AdminServer::new(admin)).add_service(health);
+        routes.add_service(registry).add_service(queues).add_service(AdminServer::new(admin)).add_service(backup);
+        routes.add_service(health);
         if let Some(reflection) = reflection {
             routes.add_service(reflection);
         }
-        let accept = Accept { listener, routes: routes.routes(), desk: desk.clone(), stop: stop.clone() };
+        let (dialer, inside) = Dialer::new();
+        let accept = Accept { listener, inside, routes: routes.routes(), desk: desk.clone(), stop: stop.clone() };
         let edge = tokio::spawn(serve(accept));
         Ok(Node { listen, dialer, desk, stop, edge, threads, failed, health: health_reporter })
     }

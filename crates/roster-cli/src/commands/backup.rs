@@ -13,7 +13,7 @@ use roster_client::{FollowEvent, LogFollower};
 use roster_core::{Position, Timestamp};
 use roster_proto::v1;
 use roster_proto::v1::follow_response::Piece as WirePiece;
-use roster_store::{Codec, Directories, Directory, FileSet, Piece, RealDisk, Replica, ReplicaError, tools};
+use roster_store::{Codec, Directories, Directory, FileSet, Piece, Queues, RealDisk, Replica, ReplicaError, tools};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -89,6 +89,7 @@ pub(crate) async fn run(backup: Backup, nodes: &[String], screen: Screen) -> any
         };
         match log {
             NodeLog::Directory => copies.spawn(job.run::<Directory>()),
+            NodeLog::Queues => copies.spawn(job.run::<Queues>()),
         };
         shown.push((log, told, None));
     }

@@ -9,16 +9,19 @@ use std::path::{Path, PathBuf};
 pub(crate) enum NodeLog {
     /// Services, instances and sessions
     Directory,
+    /// Queues and their messages
+    Queues,
 }
 
 impl NodeLog {
     /// The log without which there is no node comes first.
-    pub(crate) const ALL: [Self; 1] = [Self::Directory];
+    pub(crate) const ALL: [Self; 2] = [Self::Directory, Self::Queues];
 
     /// As it is called on the command line and over the wire.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Directory => "directory",
+            Self::Queues => "queues",
         }
     }
 
@@ -26,6 +29,7 @@ impl NodeLog {
     pub(crate) fn folder(self, dir: &Path) -> PathBuf {
         match self {
             Self::Directory => dir.to_owned(),
+            Self::Queues => dir.join("queues"),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod get;
 pub(crate) mod guard;
 pub(crate) mod log;
 mod logs;
+mod membership;
 mod node;
 pub(crate) mod rebuild;
 pub(crate) mod register;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use roster_store::{Directories, Directory, RealDisk, RestoreError, restore};
+use roster_store::{Directories, Directory, Queues, RealDisk, RestoreError, restore};
 
 use super::logs::NodeLog;
 use crate::exit::Exit;
@@ -45,6 +45,7 @@ pub(crate) fn run(arguments: &Restore, screen: Screen) -> anyhow::Result<Exit> {
         let to = Directories::new(log.folder(&arguments.to), switch);
         let restored = match log {
             NodeLog::Directory => restore::<Directory>(&RealDisk, &from, &to),
+            NodeLog::Queues => restore::<Queues>(&RealDisk, &from, &to),
         };
         let restored = match restored {
             // A backup of before there was this log.

@@ -17,7 +17,9 @@ pub use calls::{CheckOutcome, ServiceSummary};
 pub use drain::DrainStream;
 
 use crate::endpoint::Endpoint;
+use crate::error::Error;
 use crate::log_follower::LogFollower;
+use crate::queue::{ConsumerBuilder, Json, ProducerBuilder, Queues};
 use crate::reconnect::BackOff;
 use crate::registrar::RegistrarBuilder;
 use crate::watch::{Hubs, WatchBuilder};
@@ -54,6 +56,34 @@ impl Client {
     /// A watch, to be started. All watches of a client share one stream.
     pub fn watch(&self, selector: Selector) -> WatchBuilder {
         WatchBuilder::new(self.clone(), selector)
+    }
+
+    /// The queues, to be looked at and changed by hand.
+    pub fn queues(&self) -> Queues {
+        Queues::new(self.clone())
+    }
+
+    /// A producer, to be started: it sends each `T` as JSON, unless [another
+    /// format](ProducerBuilder::format) is named.
+    pub fn producer<T: ?Sized>(&self, queue: QueueName) -> ProducerBuilder<T, Json> {
+        ProducerBuilder::new(self.clone(), queue)
+    }
+
+    /// A consumer, to be started: it takes each message for JSON of a `T`, unless [another
+    /// format](ConsumerBuilder::format) is named.
+    pub fn consumer<T>(&self, queue: QueueName) -> ConsumerBuilder<T, Json> {
+        ConsumerBuilder::new(self.clone(), queue)
+    }
+
+    /// A client with the same settings for another node.
+    pub(crate) fn sibling(&self, url: &str) -> Result<Self, Error> {
+        let Inner { endpoints, name, back_off, deadline, watch_silence, .. } = &*self.inner;
+        let builder = Self::builder().endpoint(url).name(name).back_off(*back_off).deadline(*deadline);
+        let builder = builder.watch_silence(*watch_silence);
+        match endpoints.first() {
+            Some(endpoint) => builder.shared_transport(endpoint.transport().clone()).build(),
+            None => builder.build(),
+        }
     }
 
     /// Follows a log of the node, `directory` or `queues`, file by file, for a backup.

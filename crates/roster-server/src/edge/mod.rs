@@ -3,6 +3,9 @@
 mod accept;
 mod admin;
 mod backup;
+mod consume;
+mod publish;
+mod queues;
 mod registry;
 mod session;
 mod watch;
@@ -10,6 +13,7 @@ mod watch;
 pub(crate) use accept::{Accept, serve};
 pub(crate) use admin::AdminApi;
 pub(crate) use backup::{BackupApi, Feeds};
+pub(crate) use queues::QueuesApi;
 pub(crate) use registry::RegistryApi;
 
 use std::sync::Arc;
@@ -71,6 +75,8 @@ pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
     pub(crate) sessions: AtomicUsize,
     pub(crate) watch_streams: AtomicUsize,
+    pub(crate) producers: AtomicUsize,
+    pub(crate) consumers: AtomicUsize,
     pub(crate) backup_streams: AtomicUsize,
     pub(crate) next_stream: AtomicU64,
 }

@@ -76,6 +76,7 @@ impl Place {
         let switch = self.switch_dir.as_ref().map(|directory| format!(" --switch-dir {}", directory.display()));
         let log = match self.log {
             NodeLog::Directory => "",
+            NodeLog::Queues => " --log queues",
         };
         format!("--data-dir {}{}{log}", self.data_dir.display(), switch.unwrap_or_default())
     }

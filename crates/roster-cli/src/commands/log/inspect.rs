@@ -1,15 +1,15 @@
-//! `roster log inspect`: what was asked of the directory, command by command.
+//! `roster log inspect`: what was asked of the directory or of the queues, command by command.
 
 use std::io;
 use std::sync::Arc;
 
 use roster_core::{Position, Timestamp};
-use roster_store::{Codec, Directories, Directory, Disk, RealDisk, tools};
+use roster_store::{Codec, Directories, Directory, Disk, Queues, RealDisk, tools};
 
 use super::arguments::Place;
 use crate::commands::logs::NodeLog;
 use crate::exit::{Ending, Exit};
-use crate::render::{FactLine, LoggedLine, Screen};
+use crate::render::{FactLine, LoggedLine, LoggedQueueLine, QueueFactLine, Screen};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -21,8 +21,8 @@ Examples:
 
 Shows the commands from a position on, as far back as the history reaches. A command may have been
 refused when it was applied; the log has what was asked. Secrets are not in the log.
-Fields of --output text: position, time, command, session, service, sentence; of a snapshot: what
-it is, sentence.")]
+Fields of --output text: position, time, command, session, service, sentence (with --log queues:
+position, time, command, queue, sentence); of a snapshot: what it is, sentence.")]
 pub(crate) struct Inspect {
     #[command(flatten)]
     place: Place,
@@ -46,6 +46,13 @@ pub(super) fn run(inspect: &Inspect, screen: Screen) -> anyhow::Result<Exit> {
         (NodeLog::Directory, false) => {
             let show = |position, at, command: &_| screen.show_next(&LoggedLine::new(position, at, command));
             show_commands::<Directory>(inspect, &directories, show)
+        }
+        (NodeLog::Queues, true) => {
+            show_snapshot::<Queues>(&directories, |item| screen.show_next(&QueueFactLine::new(item)))
+        }
+        (NodeLog::Queues, false) => {
+            let show = |position, at, command: &_| screen.show_next(&LoggedQueueLine::new(position, at, command));
+            show_commands::<Queues>(inspect, &directories, show)
         }
     }
 }

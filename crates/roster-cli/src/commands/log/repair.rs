@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use roster_store::tools::{self, RepairMode};
-use roster_store::{Directory, RealDisk};
+use roster_store::{Directory, Queues, RealDisk};
 
 use super::arguments::Place;
 use crate::commands::logs::NodeLog;
@@ -33,6 +33,7 @@ pub(super) fn run(repair: &Repair, screen: Screen) -> anyhow::Result<Exit> {
     let now = roster_core::Timestamp::new(unix_ms);
     let report = match repair.place.log() {
         NodeLog::Directory => tools::repair::<Directory>(&RealDisk, &directories, mode, now)?,
+        NodeLog::Queues => tools::repair::<Queues>(&RealDisk, &directories, mode, now)?,
     };
     screen.show(&Repaired::new(&report))?;
     if report.actions.is_empty() || repair.yes {

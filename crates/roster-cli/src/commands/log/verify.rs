@@ -1,6 +1,6 @@
 //! `roster log verify`: is every byte as it was written?
 
-use roster_store::{Directory, RealDisk, tools};
+use roster_store::{Directory, Queues, RealDisk, tools};
 
 use super::arguments::Place;
 use crate::commands::logs::NodeLog;
@@ -26,6 +26,7 @@ pub(super) fn run(verify: &Verify, screen: Screen) -> anyhow::Result<Exit> {
     let directories = verify.place.directories()?;
     let report = match verify.place.log() {
         NodeLog::Directory => tools::verify::<Directory>(&RealDisk, &directories)?,
+        NodeLog::Queues => tools::verify::<Queues>(&RealDisk, &directories)?,
     };
     screen.show(&Verified::new(&report))?;
     if report.is_sound() {
