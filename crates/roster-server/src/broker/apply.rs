@@ -1,6 +1,6 @@
 //! What is logged is applied and answered; what could not be logged is answered, or tried again.
 
-use roster_core::queue::{Command, Discarded, Outcome, QueueName, Refusal};
+use roster_core::queue::{Command, Discarded, MessageId, Outcome, QueueName, Refusal};
 use roster_core::{Position, Timestamp};
 use roster_proto::convert::status_of;
 use roster_proto::v1;
@@ -27,10 +27,12 @@ impl Broker {
                 }
                 (Origin::Unary { reply, reservation }, Some((position, outcome))) => {
                     self.spent.extend(reservation);
-                    let _ = match outcome {
-                        Outcome::Refused(refusal) => reply.send(Err(refusal.into())),
-                        outcome => reply.send(Ok((position, outcome))),
+                    let answer = if let Outcome::Refused(refusal) = outcome {
+                        Err(refusal.into())
+                    } else {
+                        Ok((position, outcome))
                     };
+                    let _ = reply.send(answer);
                 }
                 (Origin::Publish { results, first_sequence, reservation, permit }, Some((_, outcome))) => {
                     self.spent.extend(reservation);
@@ -114,21 +116,35 @@ impl Broker {
     fn not_said(&mut self, commands: Vec<Command>, said: Said, refusal: &v1::Refusal) {
         self.is_under_way = false;
         let is_passing = refusal.code() == v1::refusal::Code::ReadOnly;
-        let mut again = Vec::with_capacity(commands.len());
-        for command in commands {
-            match command {
-                Command::Release { queue: name, attempts } => {
-                    if let (Some(queue), Some(lane)) = (self.queues.queue(&name), self.lanes.get_mut(&name)) {
-                        lane.withdraw(queue, &attempts);
-                    }
-                    self.touch(&name);
-                }
-                command => again.push(command),
+        let (again, given_up): (Vec<_>, Vec<_>) =
+            commands.into_iter().partition(|command| is_passing && !matches!(command, Command::Release { .. }));
+        for command in given_up {
+            let Some(name) = command.queue() else { continue };
+            if let (Some(queue), Some(lane)) = (self.queues.queue(name), self.lanes.get_mut(name)) {
+                lane.dispatcher.withdraw(queue, &named(&command));
             }
+            self.touch(name);
         }
         if is_passing {
             self.retry = Some((again, said));
         }
+    }
+}
+
+/// The messages of a command of the broker's own.
+fn named(command: &Command) -> Vec<MessageId> {
+    match command {
+        Command::Acknowledge { messages, .. } => messages.clone(),
+        Command::Fail { failures, .. } => failures.iter().map(|failure| failure.attempt.message).collect(),
+        Command::Release { attempts, .. } => attempts.iter().map(|attempt| attempt.message).collect(),
+        Command::StartNode
+        | Command::CreateQueue { .. }
+        | Command::UpdateSettings { .. }
+        | Command::DeleteQueue { .. }
+        | Command::Publish { .. }
+        | Command::Purge { .. }
+        | Command::RequeueDead { .. }
+        | Command::DropDead { .. } => Vec::new(),
     }
 }
 

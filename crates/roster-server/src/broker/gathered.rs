@@ -79,9 +79,9 @@ mod tests {
         let (mut commands, mut said) = (Vec::new(), Said::default());
         gathered.move_into(&queue, &mut 80_000, &mut commands, &mut said);
         let lengths = |commands: &[Command]| -> Vec<usize> {
-            let length = |command: &Command| match command {
-                Command::Acknowledge { messages, .. } => messages.len(),
-                other => panic!("{other:?}"),
+            let length = |command: &Command| {
+                let Command::Acknowledge { messages, .. } = command else { panic!("{command:?}") };
+                messages.len()
             };
             commands.iter().map(length).collect()
         };

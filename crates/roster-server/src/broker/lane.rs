@@ -1,13 +1,11 @@
 //! One queue at work: its dispatcher, the streams that publish to it and consume from it, and what is
 //! gathered for the log. Exists while somebody has to do with the queue; its messages are elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use roster_core::Timestamp;
-use roster_core::queue::{
-    Attempt, ConsumerId, Deliveries, Dispatcher, Failure, MessageId, Queue, QueueName, Reason, Window,
-};
+use roster_core::queue::{ConsumerId, Deliveries, Dispatcher, Failure, Queue, QueueName, Reason, Window};
 use tonic::Status;
 
 use super::chance::Chance;
@@ -23,7 +21,8 @@ pub(super) struct Lane {
     pub(super) dispatcher: Dispatcher,
     pub(super) room: Arc<Room>,
     pub(super) consumers: BTreeMap<ConsumerId, Consumer>,
-    pub(super) producers: Vec<Arc<ResultBox>>,
+    /// By the number of their stream.
+    pub(super) producers: HashMap<u64, Arc<ResultBox>>,
     pub(super) gathered: Gathered,
     pub(super) rates: Rates,
     /// What stands in the order of wakes.
@@ -50,7 +49,7 @@ impl Lane {
             dispatcher: Dispatcher::new(queue),
             room,
             consumers: BTreeMap::new(),
-            producers: Vec::new(),
+            producers: HashMap::new(),
             gathered: Gathered::default(),
             rates: Rates::default(),
             wake: None,
@@ -164,18 +163,12 @@ impl Lane {
         false
     }
 
-    /// The log did not take the word about these.
-    pub(super) fn withdraw(&mut self, queue: &Queue, attempts: &[Attempt]) {
-        let messages: Vec<MessageId> = attempts.iter().map(|attempt| attempt.message).collect();
-        self.dispatcher.withdraw(queue, &messages);
-    }
-
     /// Every stream of it ends so, and nobody waits for room.
     pub(super) fn close(&mut self, status: &Status) {
         for consumer in self.consumers.values() {
             consumer.deliveries.end(status.clone());
         }
-        for results in self.producers.drain(..) {
+        for results in self.producers.values() {
             results.end(status.clone());
         }
     }

@@ -89,12 +89,13 @@ pub(crate) enum BrokerMail {
     OpenPublish {
         queue: QueueName,
         producer: ProducerId,
+        stream: u64,
         results: Arc<ResultBox>,
         reply: oneshot::Sender<Result<Opened, v1::Refusal>>,
     },
     ClosePublish {
         queue: QueueName,
-        results: Arc<ResultBox>,
+        stream: u64,
     },
     /// A stream begins to consume.
     Join {

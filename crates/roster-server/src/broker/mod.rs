@@ -253,17 +253,17 @@ impl Broker {
                 let last_sequence = last_sequence.unwrap_or_default();
                 let _ = reply.send(opened.map(|room| Opened { room, last_sequence }));
             }
-            BrokerMail::OpenPublish { queue, producer, results, reply } => {
+            BrokerMail::OpenPublish { queue, producer, stream, results, reply } => {
                 let opened = self.open(&queue).map(|lane| {
-                    lane.producers.push(results);
+                    lane.producers.insert(stream, results);
                     lane.room.clone()
                 });
                 let last_sequence = self.queues.queue(&queue).map_or(0, |queue| queue.last_sequence(&producer));
                 let _ = reply.send(opened.map(|room| Opened { room, last_sequence }));
             }
-            BrokerMail::ClosePublish { queue, results } => {
+            BrokerMail::ClosePublish { queue, stream } => {
                 if let Some(lane) = self.lanes.get_mut(&queue) {
-                    lane.producers.retain(|known| !Arc::ptr_eq(known, &results));
+                    lane.producers.remove(&stream);
                 }
             }
             BrokerMail::Join { queue, window, deliveries, reply } => {
@@ -287,6 +287,8 @@ impl Broker {
                 lane.take_words(now, queue, consumer, words, &mut self.chance);
                 self.touch(&name);
             }
+            // What is held when the node stops is with nobody after its next start.
+            BrokerMail::Leave(_) if self.stopping => {}
             BrokerMail::Leave(consumer) => {
                 let Some(name) = self.consumers.remove(&consumer) else { return };
                 let Some(lane) = self.lanes.get_mut(&name) else { return };
@@ -363,7 +365,7 @@ impl Broker {
             self.paused.extend(paused.into_iter().map(|consumer| (name.clone(), consumer)));
         }
         lane.room.look_at(queue);
-        let wake = lane.dispatcher.next_wake(queue);
+        let wake = lane.dispatcher.next_wake(queue).filter(|_| !self.stopping);
         if wake != lane.wake {
             if let Some(before) = std::mem::replace(&mut lane.wake, wake) {
                 self.wakes.remove(&(before, name.clone()));
@@ -469,7 +471,6 @@ impl Broker {
         for lane in self.lanes.values_mut() {
             lane.close(&status);
         }
-        self.consumers.clear();
     }
 }
 

@@ -36,8 +36,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The header list of one request.
 const HEADERS_BYTES_MAX: u32 = 16 * 1024;
-/// The receive window of a connection and of each of its streams.
-const WINDOW_BYTES: u32 = 1024 * 1024;
+/// The receive window of a stream.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The receive window of a connection. A publisher that waits for room in its queue leaves its stream's window
+/// unread: that must not stop the other streams of the connection, a session's answers to pings among them.
+const CONNECTION_WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
 
 #[derive(Debug)]
 pub(crate) struct Accept {
@@ -87,8 +90,20 @@ impl Server {
 
 /// Serves until `stop`; then waits for the connections to end, within bounds.
 pub(crate) async fn serve(accept: Accept) {
-    let Accept { listener, mut inside, routes, desk, stop } = accept;
-    let server = Server::new(routes, &desk);
+    let Accept { listener, routes, desk, stop } = accept;
+    let routes = routes.prepare();
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(desk.limits.streams_per_connection)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
+
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let max = desk.limits.connections;

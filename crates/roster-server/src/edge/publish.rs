@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::submission;
 
 /// A stream that says nothing for so long after it was opened is closed.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// A message that became a dead letter has its reason beside it, and must still be one record of a snapshot.
+const BATCH_BYTES_MAX: usize = RECORD_BYTES_MAX - 4 * 1024;
 /// Bytes under way are counted in units of this size.
 const UNIT_BYTES: usize = 1024;
 
@@ -84,7 +87,8 @@ impl PublishStream {
             Err(status) => return results.end(status),
         };
         let queue = opening.0.clone();
-        let publisher = match self.begin(opening).await {
+        let stream = self.desk.gauges.next_stream.fetch_add(1, Ordering::Relaxed);
+        let publisher = match self.begin(opening, stream).await {
             Ok(publisher) => publisher,
             Err(status) => return results.end(status),
         };
@@ -97,7 +101,7 @@ impl PublishStream {
                 Err(status) => results.end(status),
             },
         }
-        let _ = self.desk.queues.broker.send(BrokerMail::ClosePublish { queue, results }).await;
+        let _ = self.desk.queues.broker.send(BrokerMail::ClosePublish { queue, stream }).await;
     }
 
     async fn opening(&mut self) -> Result<(QueueName, ProducerId), Status> {
@@ -114,10 +118,10 @@ impl PublishStream {
         Ok((queue, producer_id(&open.producer)?))
     }
 
-    async fn begin(&mut self, (queue, producer): (QueueName, ProducerId)) -> Result<Publisher, Status> {
+    async fn begin(&self, (queue, producer): (QueueName, ProducerId), stream: u64) -> Result<Publisher, Status> {
         let (reply, opened) = oneshot::channel();
         let (results, name) = (self.results.clone(), queue.clone());
-        let mail = BrokerMail::OpenPublish { queue: name, producer: producer.clone(), results, reply };
+        let mail = BrokerMail::OpenPublish { queue: name, producer: producer.clone(), stream, results, reply };
         self.desk.queues.broker.send(mail).await.map_err(|_| stopping())?;
         let opened = opened.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))?;
         let Opened { room, last_sequence } = opened;
@@ -271,8 +275,8 @@ type Draft = submission::Submission<roster_store::Queues, ()>;
 fn draft(commands: Vec<Command>) -> Result<Draft, v1::Refusal> {
     let submission = Draft::new(commands, ());
     let bytes = submission.records.bytes_len();
-    if bytes > RECORD_BYTES_MAX {
-        return Err(argument(format!("the batch has {bytes} bytes; {RECORD_BYTES_MAX} at most")));
+    if bytes > BATCH_BYTES_MAX {
+        return Err(argument(format!("the batch has {bytes} bytes; {BATCH_BYTES_MAX} at most")));
     }
     Ok(submission)
 }

@@ -53,10 +53,11 @@ impl Desk {
     }
 
     async fn moved(&self, command: Command) -> Answer<v1::MovedResponse> {
-        match self.submit_to_queues(command).await?.1 {
-            Outcome::Moved { messages, unknown } => Ok(Response::new(v1::MovedResponse { messages, unknown })),
-            other => Err(unexpected(&other)),
-        }
+        let (_, outcome) = self.submit_to_queues(command).await?;
+        let Outcome::Moved { messages, unknown } = outcome else {
+            return Err(Status::internal(format!("{outcome:?} is no outcome of this call")));
+        };
+        Ok(Response::new(v1::MovedResponse { messages, unknown }))
     }
 }
 
@@ -78,11 +79,8 @@ impl Queues for QueuesApi {
         if self.0.queue_settings(&queue).await? == Some(settings) {
             return answer(false);
         }
-        match self.0.submit_to_queues(Command::CreateQueue { queue, settings }).await?.1 {
-            Outcome::Created => answer(true),
-            Outcome::Exists => answer(false),
-            other => Err(unexpected(&other)),
-        }
+        let (_, outcome) = self.0.submit_to_queues(Command::CreateQueue { queue, settings }).await?;
+        answer(outcome == Outcome::Created)
     }
 
     async fn update_queue(&self, request: Request<v1::UpdateQueueRequest>) -> Answer<v1::UpdateQueueResponse> {
@@ -218,8 +216,4 @@ fn page_size(asked: u32, default: usize, max: usize) -> usize {
 
 fn unknown(queue: &QueueName) -> Status {
     status_of(&roster_core::queue::Refusal::UnknownQueue { queue: queue.clone() }.into())
-}
-
-fn unexpected(outcome: &Outcome) -> Status {
-    Status::internal(format!("{outcome:?} is no outcome of this call"))
 }

@@ -7,6 +7,7 @@ mod damage;
 mod frames;
 mod limits;
 mod museum;
+mod queue_museum;
 mod real_disk;
 mod replica;
 mod replica_crash;
