@@ -89,19 +89,28 @@ async fn a_publisher_that_waits_does_not_stop_the_other_streams_of_its_connectio
     create(&node, v1::QueueSettings { waiting_max: Some(1), ..Default::default() }).await;
     publish(&node, messages(0..1)).await.unwrap();
     let channel = channel(&node).await;
-    let (requests, outgoing) = tokio::sync::mpsc::channel(64);
-    let open = v1::OpenPublish { queue: JOBS.into(), producer: "p".into() };
-    let open = v1::publish_stream_request::Request::Open(open);
-    requests.send(v1::PublishStreamRequest { request: Some(open) }).await.unwrap();
-    for sequence in 1..=20 {
-        let batch = v1::PublishBatch { first_sequence: sequence, messages: vec![message("x".repeat(200_000))] };
-        let request = Some(v1::publish_stream_request::Request::Batch(batch));
-        requests.send(v1::PublishStreamRequest { request }).await.unwrap();
+    let mut streams = Vec::new();
+    for producer in ["a", "b", "c"] {
+        let (requests, outgoing) = tokio::sync::mpsc::channel(64);
+        let send = |request| requests.try_send(v1::PublishStreamRequest { request: Some(request) }).unwrap();
+        let open = v1::OpenPublish { queue: JOBS.into(), producer: producer.into() };
+        send(v1::publish_stream_request::Request::Open(open));
+        for sequence in 1..=40 {
+            let batch = v1::PublishBatch { first_sequence: sequence, messages: vec![message("x".repeat(200_000))] };
+            send(v1::publish_stream_request::Request::Batch(batch));
+        }
+        let mut client = v1::queues_client::QueuesClient::new(channel.clone());
+        let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing);
+        let mut responses = client.publish_stream(outgoing).await.unwrap().into_inner();
+        assert!(soon("opened", responses.message()).await.unwrap().is_some());
+        // It goes on until nothing more is taken from it.
+        let mut left = usize::MAX;
+        while requests.capacity() != left {
+            left = requests.capacity();
+            look_until(&node, "a publisher", |queue| queue.producers > 0).await;
+        }
+        streams.push((requests, responses));
     }
-    let mut client = v1::queues_client::QueuesClient::new(channel.clone());
-    let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing);
-    let mut responses = client.publish_stream(outgoing).await.unwrap().into_inner();
-    assert!(soon("opened", responses.message()).await.unwrap().is_some());
     let mut registry = RegistryClient::new(channel);
     for _ in 0..50 {
         let request = v1::ListInstancesRequest { selector: "a".repeat(200), ..Default::default() };
