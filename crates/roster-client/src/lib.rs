@@ -49,8 +49,10 @@
 //! tried again by itself: [`State`], [`Connection`] and [`WatchEvent`] tell how it goes, and every
 //! [`Error`] has an [`Advice`].
 //!
+//! [`queue`] publishes what must not be lost, and works on it.
+//!
 //! The protocols are pure machines with neither clock, luck nor socket; `stream` has the one driver
-//! under both of them. The feature `testing` brings a node in memory for the tests of a service.
+//! under all of them. The feature `testing` brings a node in memory for the tests of a service.
 
 mod announcement;
 mod client;

@@ -1,6 +1,6 @@
 //! A node in memory, for the tests of a service that uses this SDK.
 //!
-//! The rules are the real ones: it is made of the core's directory machine, behind a real gRPC server.
+//! The rules are the real ones: it is made of the core's machines, behind a real gRPC server.
 //! What it lacks is a disk, limits at the edge, probes, and time to have its bugs found: test against
 //! a real node too. Its time is tokio's, so tests may stop the clock.
 //!
@@ -20,6 +20,8 @@
 //! ```
 
 mod conversation;
+mod counter;
+mod depot;
 mod ledger;
 mod network;
 mod node;

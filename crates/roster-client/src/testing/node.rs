@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use roster_core::SessionId;
 use roster_proto::server::admin_server::AdminServer;
+use roster_proto::server::queues_server::QueuesServer;
 use roster_proto::server::registry_server::RegistryServer;
 use roster_proto::v1::Refusal;
 use roster_proto::v1::farewell::Reason;
@@ -15,15 +16,21 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
 use super::conversation::dismiss;
+use super::counter::Counter;
+use super::depot::Depot;
 use super::ledger::Book;
 use super::network::{InMemory, Mode, Network};
 use super::surface::Surface;
 use crate::client::{Builder, Client};
 
+/// A batch and a message of the largest size.
+const QUEUE_REQUEST_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// A node without a disk that does what a test tells it. It ends when it is dropped.
 #[derive(Debug)]
 pub struct FakeNode {
     book: Arc<Book>,
+    depot: Arc<Depot>,
     network: Arc<Network>,
     url: String,
     /// Ends with the node.
@@ -58,19 +65,23 @@ impl FakeNode {
     fn start(url: String) -> Self {
         let (network, incoming) = Network::new();
         let book = Book::new();
+        let depot = Depot::new();
+        let counter = Counter { depot: depot.clone() };
         let surface = Surface { book: book.clone() };
         let mut tasks = JoinSet::new();
         tasks.spawn(book.clone().keep_time());
+        tasks.spawn(depot.clone().keep_time());
         tasks.spawn(async move {
             let server = Server::builder()
                 .add_service(RegistryServer::new(surface.clone()))
                 .add_service(AdminServer::new(surface))
+                .add_service(QueuesServer::new(counter).max_decoding_message_size(QUEUE_REQUEST_BYTES_MAX))
                 .serve_with_incoming(ReceiverStream::new(incoming));
             if let Err(error) = server.await {
                 tracing::error!(%error, "the node in memory has ended");
             }
         });
-        Self { book, network, url, _tasks: tasks }
+        Self { book, depot, network, url, _tasks: tasks }
     }
 
     /// The address. Of a node [in memory](Self::in_memory) it leads there only by its transport.
@@ -110,23 +121,37 @@ impl FakeNode {
     pub fn stop(&self) {
         self.network.set(Mode::Down);
         self.book.with(|ledger| ledger.restart());
+        self.depot.with(|stock| stock.restart());
     }
 
     /// Stops and is back at once: sessions and instances stay, streams and history do not.
     pub fn restart(&self) {
         self.network.cut();
         self.book.with(|ledger| ledger.restart());
+        self.depot.with(|stock| stock.restart());
     }
 
     /// Restarts without memory.
     pub fn wipe(&self) {
         self.network.cut();
         self.book.with(|ledger| ledger.wipe());
+        self.depot.with(|stock| stock.wipe());
     }
 
     /// The next registration is refused like this. Called again, the one after it too.
     pub fn refuse_next(&self, refusal: Refusal) {
         self.book.with(|ledger| ledger.refusals.push_back(refusal));
+    }
+
+    /// The next batch of messages is refused like this. Called again, the one after it too.
+    pub fn refuse_next_publish(&self, refusal: Refusal) {
+        self.depot.with(|stock| stock.refusals.push_back(refusal));
+    }
+
+    /// Batches of messages that ever came, repeated and refused ones included.
+    #[must_use]
+    pub fn batches_published(&self) -> usize {
+        self.depot.with(|stock| stock.batches)
     }
 
     /// How often sessions that are opened from now on are pinged when quiet; 5 s by default.
