@@ -91,7 +91,7 @@ async fn nothing_is_lost_or_doubled_when_connections_break() {
     let producer = producer(&client);
     for round in 0..20 {
         for number in 0..50 {
-            let _ = within(producer.publish_soon(&Order { number: round * 50 + number })).await.unwrap();
+            drop(within(producer.publish_soon(&Order { number: round * 50 + number })).await.unwrap());
         }
         tokio::task::yield_now().await;
         if round % 3 == 0 { node.restart() } else { node.kill_connections() }
@@ -256,7 +256,7 @@ async fn abandoning_hands_back_each_message_once() {
     node.pause();
     let watched = producer.publish_soon(&Order { number: 2 }).await.unwrap();
     for number in [3, 4] {
-        let _ = producer.publish_soon(&Order { number }).await.unwrap();
+        drop(producer.publish_soon(&Order { number }).await.unwrap());
     }
     let orphans = producer.abandon();
     let payloads: Vec<_> = orphans.iter().map(Message::payload).collect();
@@ -284,7 +284,7 @@ async fn closing_tells_when_not_everything_was_stored() {
     let node = FakeNode::in_memory();
     node.stop();
     let producer = producer(&client(&node));
-    let _ = producer.publish_soon(&Order { number: 1 }).await.unwrap();
+    drop(producer.publish_soon(&Order { number: 1 }).await.unwrap());
     let error = within(producer.close(Duration::from_secs(1))).await.unwrap_err();
     assert_eq!(error.to_string(), "the producer of orders has ended: not everything was answered in time");
 }

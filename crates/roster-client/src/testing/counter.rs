@@ -8,6 +8,7 @@ use roster_core::queue::{
 };
 use roster_proto::convert::{
     encode_message, encode_queue_settings, invalid, parse_message, parse_queue_name, parse_queue_settings, status_of,
+    unavailable,
 };
 use roster_proto::server::queues_server::Queues;
 use roster_proto::v1;
@@ -60,10 +61,11 @@ fn dead_of(request: &v1::DeadRequest) -> DeadLetters {
 
 impl Counter {
     fn apply(&self, command: Command) -> Result<Outcome, Status> {
-        match self.depot.with(|stock| stock.apply(command)) {
-            Outcome::Refused(refusal) => Err(status_of(&refusal.into())),
-            outcome => Ok(outcome),
+        let outcome = self.depot.with(|stock| stock.apply(command));
+        if let Outcome::Refused(refusal) = outcome {
+            return Err(status_of(&refusal.into()));
         }
+        Ok(outcome)
     }
 
     fn move_out(&self, command: Command) -> Answer<v1::MovedResponse> {
@@ -96,7 +98,12 @@ impl Counter {
                 Ok(v1::Published { first_message_id: first.get(), stored, duplicates })
             }
             Outcome::Refused(refusal) => Err(refusal.into()),
-            other => Err(roster_proto::convert::unavailable(format!("{other:?}"))),
+            other @ (Outcome::Done
+            | Outcome::Created
+            | Outcome::Exists
+            | Outcome::Acknowledged { .. }
+            | Outcome::Ended { .. }
+            | Outcome::Moved { .. }) => Err(unavailable(format!("publishing ended as {other:?}"))),
         }
     }
 
@@ -117,10 +124,10 @@ impl Counter {
         let gap = self
             .depot
             .with(|stock| stock.apply(Command::Publish { queue: queue.clone(), origin: probe, messages: Vec::new() }));
-        let last_sequence = match gap {
-            Outcome::Refused(Refusal::SequenceGap { expected, .. }) => expected - 1,
-            other => return Err(Status::internal(format!("{other:?}"))),
+        let Outcome::Refused(Refusal::SequenceGap { expected, .. }) = gap else {
+            return Err(Status::internal(format!("a probe ended as {gap:?}")));
         };
+        let last_sequence = expected - 1;
         let opened = v1::PublishOpened { last_sequence, message_bytes_max: settings.message_bytes_max };
         say(answers, PublishAnswer::Opened(opened)).await;
         while let Some(request) = requests.message().await? {

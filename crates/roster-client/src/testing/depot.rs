@@ -61,10 +61,12 @@ impl Stock {
             None => {
                 self.dispatchers.remove(&name);
                 let refusal = Refusal::UnknownQueue { queue: name.clone() };
-                let gone = self.consumers.extract_if(.., |_, (queue, _)| *queue == name);
-                for (_, (_, sender)) in gone {
-                    let _ = sender.try_send(Err(status_of(&refusal.clone().into())));
-                }
+                self.consumers.retain(|_, (queue, sender)| {
+                    if *queue == name {
+                        let _ = sender.try_send(Err(status_of(&refusal.clone().into())));
+                    }
+                    *queue != name
+                });
             }
         }
         outcome

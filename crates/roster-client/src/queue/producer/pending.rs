@@ -38,7 +38,7 @@ pub struct Unpublished {
 }
 
 /// Resolves when the message is stored. The message is sent whether anybody waits or not.
-#[must_use = "a failure is only told here; `let _ =` says that nobody wants to know"]
+#[must_use = "a failure is only told here; to `drop` it says that nobody wants to know"]
 pub struct Pending {
     line: Line,
     finished: bool,
