@@ -55,6 +55,10 @@ impl FakeNode {
         let network = node.network.clone();
         node._tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // Without it small answers wait for each other.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection to the node in memory is gone");
+                }
                 // Refused when the node is down: then the stream is dropped.
                 let _ = network.connect(stream).await;
             }
