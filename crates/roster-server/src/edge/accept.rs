@@ -67,8 +67,8 @@ impl Server {
             .timer(TokioTimer::new())
             .max_concurrent_streams(desk.limits.streams_per_connection)
             .max_header_list_size(HEADERS_BYTES_MAX)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         http.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
@@ -90,20 +90,8 @@ impl Server {
 
 /// Serves until `stop`; then waits for the connections to end, within bounds.
 pub(crate) async fn serve(accept: Accept) {
-    let Accept { listener, routes, desk, stop } = accept;
-    let routes = routes.prepare();
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(desk.limits.streams_per_connection)
-        .max_header_list_size(HEADERS_BYTES_MAX)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    server.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
-
+    let Accept { listener, mut inside, routes, desk, stop } = accept;
+    let server = Server::new(routes, &desk);
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let max = desk.limits.connections;
