@@ -4,6 +4,7 @@ use crate::limits::SESSIONS_MAX;
 use crate::words::{Grace, Label, Position, SecretHash, SessionId};
 
 use super::machine::Directory;
+use super::roll::Roll;
 use super::session::Session;
 use super::turn::Turn;
 use super::{Event, Liveness, Outcome, Refusal, RemovedCause, SuspectReason};
@@ -22,8 +23,10 @@ impl Directory {
         let session = SessionId::new(self.last_session.get() + 1);
         self.last_session = session;
         let attachment = turn.position;
-        self.tables
-            .add_session(session, Session { secret, grace, client, attachment, liveness: Liveness::Up, instances: 0 });
+        self.tables.add_session(
+            session,
+            Session { secret, grace, client, attachment, liveness: Liveness::Up, owned: Roll::default() },
+        );
         Ok(Outcome::Opened { session })
     }
 
@@ -47,7 +50,7 @@ impl Directory {
                 let record = &self.tables.instances[&id];
                 if record.is_visible() {
                     turn.event(Event::Up(record.instance(id, Liveness::Up)));
-                    let ripe = self.risen(record.service, record.registration.version);
+                    let ripe = self.tables.services[record.service].risen(record.registration.version);
                     turn.touch(record.service, ripe);
                 }
             }

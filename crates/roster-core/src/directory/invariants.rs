@@ -7,6 +7,7 @@ use crate::words::{Cutover, InstanceId};
 use super::machine::Directory;
 use super::record::Seat;
 use super::service::{Family, Service, ServiceNumber, Tally};
+use super::tables::Place;
 use super::{Liveness, StateItem};
 
 impl Directory {
@@ -18,10 +19,10 @@ impl Directory {
         self.check_indexes();
         self.check_places();
         self.check_sessions();
-        for (&number, service) in &self.tables.services {
+        for (number, service) in self.tables.services.iter() {
             self.check_service(number, service);
         }
-        let tallies = self.tables.services.values().map(|service| service.tally);
+        let tallies = self.tables.services.iter().map(|(_, service)| service.tally);
         let total = tallies.fold(Tally::default(), |sum, tally| Tally {
             up: sum.up + tally.up,
             unconfirmed: sum.unconfirmed + tally.unconfirmed,
@@ -38,25 +39,35 @@ impl Directory {
         let (mut ranks, mut up) = (BTreeMap::new(), BTreeMap::new());
         for (&id, record) in &tables.instances {
             assert!(tables.sessions.contains_key(&record.session), "D2: instance {id} has no session");
-            let service = tables.services.get(&record.service);
+            let service = tables.services.get(record.service);
             assert!(
                 service.is_some_and(|service| service.name == record.registration.service),
                 "D2: instance {id} has no service"
             );
             owned.insert((record.session, id));
-            versions.insert((record.service, record.registration.version, id));
+            let version = (record.service, record.registration.version);
+            versions.insert((version, id));
             if record.is_visible() {
                 assert!(ranks.insert((record.service, record.rank()), id).is_none(), "D2: two share the rank of {id}");
             }
-            if tables.is_up(record) {
-                *up.entry((record.service, record.registration.version)).or_insert(0) += 1;
-            }
+            *up.entry(version).or_insert(0) += u32::from(tables.is_up(record));
         }
-        assert_eq!(owned, tables.owned, "D2: the index by session");
-        assert_eq!(versions, tables.versions, "D2: the index by version");
-        assert_eq!(ranks, tables.ranks, "D2: the index by rank");
-        assert_eq!(up, tables.up, "D9: who is up by version");
-        let names = tables.services.iter().map(|(&number, service)| (service.name.clone(), number)).collect();
+        let mut found = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        found
+            .0
+            .extend(tables.sessions.iter().flat_map(|(&id, session)| session.owned.keys().map(move |own| (id, own))));
+        for (number, service) in tables.services.iter() {
+            for (version, kept) in service.versions.iter() {
+                found.1.extend(kept.ids.keys().map(|id| ((number, version), id)));
+                found.3.insert((number, version), kept.up);
+            }
+            found.2.extend(tables.ranked(number).map(|(rank, id)| ((number, rank), id)));
+        }
+        assert_eq!(owned, found.0, "D2: the index by session");
+        assert_eq!(versions, found.1, "D2: the index by version");
+        assert_eq!(ranks, found.2, "D2: the index by rank");
+        assert_eq!(up, found.3, "D9: who is up by version");
+        let names = tables.services.iter().map(|(number, service)| (service.name.clone(), number)).collect();
         assert_eq!(tables.names, names, "D2: the index by name");
     }
 
@@ -68,17 +79,17 @@ impl Directory {
                 seen.insert((&facts.service, &facts.address, facts.node_index)),
                 "D3: instance {id} shares its place"
             );
-            assert_eq!(self.tables.at_place(facts), Some(id), "D3: the index by place");
+            let service = &self.tables.services[record.service];
+            let found = self.tables.at_place(service, Place::of(facts), facts);
+            assert_eq!(found, Some(id), "D3: the index by place");
         }
-        assert_eq!(self.tables.places.len(), self.tables.instances.len(), "D3: the index by place");
+        let places: usize = self.tables.services.iter().map(|(_, service)| service.places.len()).sum();
+        assert_eq!(places, self.tables.instances.len(), "D3: the index by place");
     }
 
     fn check_sessions(&self) {
         let connected = self.tables.sessions.values().filter(|session| session.liveness == Liveness::Up).count();
         assert_eq!(connected, self.tables.connected, "D9: connected sessions");
-        for (&id, session) in &self.tables.sessions {
-            assert_eq!(session.instances, self.tables.of_session(id).count(), "D9: instances of session {id}");
-        }
     }
 
     fn check_service(&self, number: ServiceNumber, service: &Service) {
@@ -93,14 +104,14 @@ impl Directory {
             service.floor == 0 || service.policy() != Cutover::SideBySide,
             "D5: {name} is side by side with a floor"
         );
-        assert_eq!(
-            tables.ripe_version(number, service.floor, service.policy(), None),
-            None,
-            "D5: {name} is not settled"
-        );
+        assert_eq!(service.ripe_version(service.floor, service.policy(), None), None, "D5: {name} is not settled");
 
         let singletons = records().filter(|record| Family::of(record.registration.kind) == Family::Singleton).count();
         assert!(singletons == 0 || singletons == ids.len(), "D6: {name} mixes kinds");
+        assert!(
+            records().all(|record| Family::of(record.registration.kind) == service.family),
+            "D6: {name} is of another family than its instances"
+        );
         let holders = records().filter(|record| matches!(record.seat, Seat::Holder(_))).count();
         assert_eq!(holders, usize::from(singletons > 0), "D6: holders of {name}");
         let pending: Vec<_> = ids.iter().filter(|id| !tables.instances[id].is_visible()).copied().collect();

@@ -180,17 +180,7 @@ impl Directory {
 
     /// Has a service settled whose policy may be another.
     pub(super) fn touch_policy(&self, turn: &mut Turn<'_>, number: ServiceNumber) {
-        let service = &self.tables.services[&number];
-        turn.touch(number, self.tables.ripe_version(number, service.floor, service.policy(), None));
-    }
-
-    /// The version that got more instances that are up, if that makes it ripe to take over.
-    pub(super) fn risen(&self, number: ServiceNumber, version: u64) -> Option<u64> {
-        let service = &self.tables.services[&number];
-        let ripe = match service.policy() {
-            Cutover::After(needed) => version > service.floor && self.tables.up_of(number, version) >= needed.get(),
-            Cutover::SideBySide => false,
-        };
-        ripe.then_some(version)
+        let service = &self.tables.services[number];
+        turn.touch(number, service.ripe_version(service.floor, service.policy(), None));
     }
 }

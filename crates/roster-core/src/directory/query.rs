@@ -31,7 +31,7 @@ impl Directory {
     #[must_use]
     pub fn main(&self, service: &ServiceName) -> Option<Instance> {
         let number = self.tables.names.get(service)?;
-        self.instance(self.tables.services[number].main?)
+        self.instance(self.tables.services[*number].main?)
     }
 
     /// One instance, pending ones included.
@@ -70,7 +70,7 @@ impl Directory {
     pub fn services(&self, selector: &Selector, after: Option<&ServiceName>, limit: usize) -> Vec<ServiceSummary> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let selected = self.selected(selector, from).take(limit);
-        selected.map(|(_, number)| self.tables.services[&number].summary()).collect()
+        selected.map(|(_, number)| self.tables.services[number].summary()).collect()
     }
 
     /// One session.
@@ -94,7 +94,7 @@ impl Directory {
     #[must_use]
     pub fn handovers(&self) -> Vec<(ServiceName, InstanceId, Handover)> {
         let pending = self.tables.names.iter().filter_map(|(name, number)| {
-            let id = self.tables.services[number].pending?;
+            let id = self.tables.services[*number].pending?;
             match self.tables.instances[&id].seat {
                 Seat::Pending(handover) => Some((name.clone(), id, handover)),
                 Seat::Listed | Seat::Holder(_) => None,
@@ -122,7 +122,7 @@ impl Directory {
     pub fn visible<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = Event> + 'a {
         self.selected(selector, Bound::Unbounded).flat_map(|(name, number)| {
             let ups = self.tables.ranked(number).filter_map(|(_, id)| self.instance(id)).map(Event::Up);
-            let main = self.tables.services[&number].main;
+            let main = self.tables.services[number].main;
             ups.chain(main.map(|id| Event::MainChanged { service: name.clone(), main: Some(id) }))
         })
     }
@@ -155,22 +155,9 @@ impl Directory {
     /// version first, and a service has one or two; so this merges a page of each.
     fn ids(&self, number: ServiceNumber, after: Option<InstanceId>, limit: usize) -> Vec<InstanceId> {
         let first = InstanceId::new(after.map_or(0, |id| id.get() + 1));
-        let mut ids = Vec::new();
-        let mut version = Some(0);
-        while let Some(from) = version {
-            let Some(&(_, present, _)) = self
-                .tables
-                .versions
-                .range((number, from, InstanceId::new(0))..)
-                .next()
-                .filter(|entry| entry.0 == number)
-            else {
-                break;
-            };
-            let page = (number, present, first)..=(number, present, InstanceId::new(u64::MAX));
-            ids.extend(self.tables.versions.range(page).take(limit).map(|&(_, _, id)| id));
-            version = present.checked_add(1);
-        }
+        let versions = self.tables.services[number].versions.iter();
+        let mut ids: Vec<_> =
+            versions.flat_map(|(_, version)| version.ids.range(first..).take(limit)).map(|(id, ())| id).collect();
         ids.sort_unstable();
         ids.truncate(limit);
         ids

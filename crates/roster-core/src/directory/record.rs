@@ -74,8 +74,6 @@ pub(super) struct Rank(u64);
 impl Rank {
     /// The bit above every place: positions stay below it (D10).
     pub(super) const MAIN: u64 = 1 << 63;
-    pub(super) const FIRST: Self = Self(0);
-    pub(super) const LAST: Self = Self(u64::MAX);
 
     fn new(kind: Kind, place: u64) -> Self {
         debug_assert!(place < Self::MAIN, "D10: place {place} is beyond every position");

@@ -8,6 +8,8 @@ use crate::words::{Cutover, Handover, InstanceId, Kind, Registration, SessionId,
 use super::machine::Directory;
 use super::record::{Record, Seat};
 use super::service::{Family, Service, ServiceNumber};
+use super::session::Session;
+use super::tables::Place;
 use super::turn::Turn;
 use super::{Event, Liveness, OfflineReason, Outcome, Refusal, RemovedCause};
 
@@ -15,6 +17,7 @@ use super::{Event, Liveness, OfflineReason, Outcome, Refusal, RemovedCause};
 struct Claim {
     session: SessionId,
     registration: Arc<Registration>,
+    place: Place,
     handover: Handover,
     cutover: Option<Cutover>,
 }
@@ -47,12 +50,13 @@ impl Directory {
         handover: Handover,
         cutover: Option<Cutover>,
     ) -> Result<Outcome, Refusal> {
-        let claim = Claim { session, registration, handover, cutover };
+        let place = Place::of(&registration);
+        let claim = Claim { session, registration, place, handover, cutover };
         match self.judge(&claim)? {
             Verdict::Known(id) => Ok(self.repeat(turn, id, &claim)),
             Verdict::Enters { service, occupant, entry } => {
                 let number = service.unwrap_or_else(|| self.tables.add_service(claim.registration.service.clone()));
-                Ok(self.enter(turn, number, occupant, entry, &claim))
+                Ok(self.enter(turn, number, occupant, entry, claim))
             }
         }
     }
@@ -65,14 +69,14 @@ impl Directory {
         }
         let wanted = &claim.registration;
         let number = self.tables.names.get(&wanted.service).copied();
-        let service = number.map(|number| (number, &self.tables.services[&number]));
+        let service = number.map(|number| (number, &self.tables.services[number]));
         if let Some((_, service)) = service
             && wanted.version < service.floor
         {
             return Err(Refusal::VersionTooLow { floor: service.floor });
         }
 
-        let occupant = self.tables.at_place(wanted);
+        let occupant = service.and_then(|(_, service)| self.tables.at_place(service, claim.place, wanted));
         let known = occupant.filter(|id| {
             let record = &self.tables.instances[id];
             record.session == session
@@ -86,15 +90,13 @@ impl Directory {
         };
         if let Some((number, service)) = service {
             let adds = known.is_none() && !matches!(entry, Entry::Pending { .. });
-            let floor = self.floor_after(number, service, claim, occupant.filter(|_| known.is_none()), adds);
+            let floor = self.floor_after(service, claim, occupant.filter(|_| known.is_none()), adds);
             // A policy that the claim itself brings can make another version take over.
             if wanted.version < floor {
                 return Err(Refusal::VersionTooLow { floor });
             }
-            if let Some(other) = self.other(number, service, floor, occupant)
-                && Family::of(other) != Family::of(wanted.kind)
-            {
-                return Err(Refusal::KindConflict { existing: other });
+            if let Some(existing) = self.conflict(number, service, floor, occupant, wanted.kind) {
+                return Err(Refusal::KindConflict { existing });
             }
         }
         if let Some(id) = known {
@@ -106,18 +108,19 @@ impl Directory {
                 return Err(Refusal::AddressInUse { session: other });
             }
         }
-        self.check_room(claim, number, occupant)?;
+        self.check_room(claim, owner, number, occupant)?;
         Ok(Verdict::Enters { service: number, occupant, entry })
     }
 
     fn check_room(
         &self,
         claim: &Claim,
+        owner: &Session,
         service: Option<ServiceNumber>,
         occupant: Option<InstanceId>,
     ) -> Result<(), Refusal> {
         let own = occupant.is_some_and(|id| self.tables.instances[&id].session == claim.session);
-        if !own && self.tables.sessions[&claim.session].instances >= INSTANCES_PER_SESSION_MAX {
+        if !own && owner.owned.len() >= INSTANCES_PER_SESSION_MAX {
             let max = INSTANCES_PER_SESSION_MAX as u64;
             return Err(Refusal::LimitExceeded { limit: "instances per session", max });
         }
@@ -137,24 +140,29 @@ impl Directory {
         }
     }
 
-    /// The kind of some instance from `floor` upwards but one. They are all of one family (D6), so that
-    /// any speaks for all; while the floor stays, the one that leads does, and no index is asked.
-    fn other(&self, number: ServiceNumber, service: &Service, floor: u64, but: Option<InstanceId>) -> Option<Kind> {
+    /// The kind of some instance from `floor` upwards but one that excludes `kind`. They are all of one
+    /// family (D6), so that any speaks for all; while the floor stays, the one that leads does, and no
+    /// index is asked.
+    fn conflict(
+        &self,
+        number: ServiceNumber,
+        service: &Service,
+        floor: u64,
+        but: Option<InstanceId>,
+        kind: Kind,
+    ) -> Option<Kind> {
         let lead = service.lead.map(|(_, id)| id).filter(|&id| floor == service.floor && Some(id) != but);
-        let other = lead.or_else(|| self.tables.at_or_above(number, floor).find(|&id| Some(id) != but));
-        other.map(|id| self.tables.instances[&id].registration.kind)
+        if lead.is_some() && service.family == Family::of(kind) {
+            return None;
+        }
+        let other = lead.or_else(|| self.tables.at_or_above(number, floor).find(|&id| Some(id) != but))?;
+        let other = self.tables.instances[&other].registration.kind;
+        (Family::of(other) != Family::of(kind)).then_some(other)
     }
 
     /// The floor as the claim would leave it: with the policy that it brings, without the instance
     /// that `leaves`, and with one more of its version if it `adds` one.
-    fn floor_after(
-        &self,
-        number: ServiceNumber,
-        service: &Service,
-        claim: &Claim,
-        leaves: Option<InstanceId>,
-        adds: bool,
-    ) -> u64 {
+    fn floor_after(&self, service: &Service, claim: &Claim, leaves: Option<InstanceId>, adds: bool) -> u64 {
         let policy = match (&service.operator, claim.cutover) {
             (None, Some(brought)) => brought,
             (Some(_), _) | (None, None) => service.policy(),
@@ -165,14 +173,10 @@ impl Directory {
             .map(|id| &self.tables.instances[&id])
             .filter(|record| self.tables.is_up(record))
             .map(|record| record.registration.version);
-        let up = self.tables.up_of(number, version) - u32::from(leaver == Some(version)) + u32::from(adds);
+        let up = service.up_of(version) - u32::from(leaver == Some(version)) + u32::from(adds);
         let own = (version > service.floor && up >= needed.get()).then_some(version);
         // As long as the policy stays, no other version can be ripe (D5).
-        let other = if policy == service.policy() {
-            None
-        } else {
-            self.tables.ripe_version(number, service.floor, policy, leaver)
-        };
+        let other = if policy == service.policy() { None } else { service.ripe_version(service.floor, policy, leaver) };
         own.max(other).unwrap_or(service.floor).max(service.floor)
     }
 
@@ -196,7 +200,7 @@ impl Directory {
     /// A process that registers again may have missed what it was told while it was away.
     fn remind(&self, turn: &mut Turn<'_>, id: InstanceId) {
         let record = &self.tables.instances[&id];
-        let Some(service) = self.tables.services.get(&record.service) else { return };
+        let Some(service) = self.tables.services.get(record.service) else { return };
         if let (Seat::Holder(_), Some(pending)) = (record.seat, service.pending) {
             let waiting = &self.tables.instances[&pending];
             if let Seat::Pending(handover) = waiting.seat {
@@ -231,13 +235,13 @@ impl Directory {
         number: ServiceNumber,
         occupant: Option<InstanceId>,
         entry: Entry,
-        claim: &Claim,
+        claim: Claim,
     ) -> Outcome {
         let id = InstanceId::new(turn.position.get());
-        let wanted = &claim.registration;
+        let (kind, version) = (claim.registration.kind, claim.registration.version);
         let gone = occupant.and_then(|old| self.vacate(turn, old, claim.session));
         // Who comes back as another kind makes a new claim to be the main, and takes no old place.
-        let place = gone.as_ref().filter(|gone| gone.registration.kind == wanted.kind).map(|gone| gone.place);
+        let place = gone.as_ref().filter(|gone| gone.registration.kind == kind).map(|gone| gone.place);
         let seat = match entry {
             Entry::Listed => Seat::Listed,
             Entry::Holder => {
@@ -255,20 +259,16 @@ impl Directory {
                 Seat::Pending(claim.handover)
             }
         };
-        self.tables.insert(
-            id,
-            Record {
-                registration: Arc::clone(wanted),
-                session: claim.session,
-                service: number,
-                place: place.unwrap_or(id.get()),
-                seat,
-                draining: false,
-                registered: turn.at,
-                changed: turn.position,
-            },
-        );
-        let record = &self.tables.instances[&id];
+        let record = Record {
+            registration: claim.registration,
+            session: claim.session,
+            service: number,
+            place: place.unwrap_or(id.get()),
+            seat,
+            draining: false,
+            registered: turn.at,
+            changed: turn.position,
+        };
         if record.is_visible() {
             let new = record.instance(id, Liveness::Up);
             turn.event(match (occupant, gone) {
@@ -276,11 +276,19 @@ impl Directory {
                 (Some(_) | None, _) => Event::Up(new),
             });
         }
+        self.tables.insert(id, record, claim.place);
         self.bring_policy(turn, number, claim.cutover);
-        let ripe = turn.touched.remove(&number).flatten().max(self.risen(number, wanted.version));
+        let risen = self.tables.services[number].risen(version);
+        let ripe = turn.touched.remove(&number).flatten().max(risen);
         self.settle(turn, number, ripe);
-        self.remind(turn, id);
-        self.outcome(id)
+        match seat {
+            // Nothing that settles a service changes such a one: no need to look it up again.
+            Seat::Listed => Outcome::Active { instance: id, changed: turn.position, token: None },
+            Seat::Holder(_) | Seat::Pending(_) => {
+                self.remind(turn, id);
+                self.outcome(id)
+            }
+        }
     }
 
     /// Empties a place for its next occupant. Gives what watchers saw there; one that waited leaves
@@ -294,7 +302,7 @@ impl Directory {
     }
 
     fn displace_pending(&mut self, turn: &mut Turn<'_>, number: ServiceNumber) {
-        if let Some(id) = self.tables.services[&number].pending {
+        if let Some(id) = self.tables.services[number].pending {
             turn.offline(self.tables.instances[&id].session, id, OfflineReason::Displaced, 0);
             self.remove_instance(turn, id, RemovedCause::Superseded);
         }

@@ -7,6 +7,7 @@ use crate::words::{Cutover, InstanceId, Kind, Position, ServiceName, SessionId};
 
 use super::machine::Directory;
 use super::record::{Rank, Record, Seat};
+use super::roll::Roll;
 use super::service::{Family, ServiceNumber};
 use super::session::Session;
 use super::{Instance, StateItem};
@@ -46,7 +47,7 @@ impl Directory {
             liveness: session.liveness,
         }));
         items.extend(tables.names.iter().map(|(name, number)| {
-            let service = &tables.services[number];
+            let service = &tables.services[*number];
             StateItem::Service {
                 name: name.clone(),
                 floor: service.floor,
@@ -123,7 +124,7 @@ impl Restoration {
         match item {
             StateItem::Counters { revision, last_session } => self.take_counters(revision, last_session),
             StateItem::Session { id, secret, grace, client, attachment, liveness } => {
-                self.take_session(id, Session { secret, grace, client, attachment, liveness, instances: 0 })
+                self.take_session(id, Session { secret, grace, client, attachment, liveness, owned: Roll::default() })
             }
             StateItem::Service { name, floor, cutover, operator_cutover } => {
                 self.enter(Stage::Services, || format!("service {name}"))?;
@@ -168,12 +169,12 @@ impl Restoration {
         }
         let filled = self.directory.tables.fill(self.records);
         filled.map_err(|(instance, why)| RestoreError::Instance { instance, why })?;
-        let numbers: Vec<_> = self.directory.tables.services.keys().copied().collect();
+        let numbers: Vec<_> = self.directory.tables.names.values().copied().collect();
         for number in numbers {
-            let main = self.directory.tables.services[&number].lead.map(|(_, id)| id);
+            let main = self.directory.tables.services[number].lead.map(|(_, id)| id);
             self.directory.tables.service_mut(number).main = main;
-            let service = &self.directory.tables.services[&number];
-            let empty = self.directory.tables.services[&number].is_empty();
+            let service = &self.directory.tables.services[number];
+            let empty = self.directory.tables.services[number].is_empty();
             let why = if empty && service.operator.is_none() {
                 "nothing keeps it"
             } else if empty && (service.floor != 0 || service.cutover != Cutover::default()) {
@@ -182,7 +183,7 @@ impl Restoration {
                 "it has a floor, and versions stand side by side"
             } else if service.pending.is_some() && main.is_none() {
                 "a singleton waits for nobody"
-            } else if self.directory.tables.ripe_version(number, service.floor, service.policy(), None).is_some() {
+            } else if service.ripe_version(service.floor, service.policy(), None).is_some() {
                 "a version above its floor should have taken over"
             } else {
                 continue;
@@ -242,7 +243,7 @@ impl Restoration {
             return Err(RestoreError::UnknownService { instance: id, service: registration.service.clone() });
         };
         let broken = |why| Err(RestoreError::Instance { instance: id, why });
-        if registration.version < tables.services[&number].floor {
+        if registration.version < tables.services[number].floor {
             return broken("its version is below the floor of its service");
         }
         let family = Family::of(registration.kind);

@@ -1,19 +1,20 @@
 //! What the directory keeps of a session, and what it shows of it.
 
-use crate::words::{Grace, Label, Position, SecretHash, SessionId};
+use crate::words::{Grace, InstanceId, Label, Position, SecretHash, SessionId};
 
 use super::Liveness;
+use super::roll::Roll;
 
-/// A session as it is kept. Which instances it owns stands in the tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A session as it is kept.
+#[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) secret: SecretHash,
     pub(super) grace: Grace,
     pub(super) client: Label,
     pub(super) attachment: Position,
     pub(super) liveness: Liveness,
-    /// How many instances it owns, pending ones included.
-    pub(super) instances: usize,
+    /// What it owns, pending ones included.
+    pub(super) owned: Roll<InstanceId>,
 }
 
 impl Session {
@@ -24,7 +25,7 @@ impl Session {
             attachment: self.attachment,
             grace: self.grace,
             client: self.client.clone(),
-            instances: self.instances,
+            instances: self.owned.len(),
         }
     }
 }

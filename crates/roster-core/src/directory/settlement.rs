@@ -4,7 +4,7 @@ use crate::words::{Cutover, InstanceId, ServiceName, Token};
 
 use super::machine::Directory;
 use super::record::Seat;
-use super::service::ServiceNumber;
+use super::service::{Family, ServiceNumber};
 use super::turn::Turn;
 use super::{Event, Notice, OfflineReason, Outcome, RemovedCause};
 
@@ -17,7 +17,7 @@ impl Directory {
         pending: InstanceId,
     ) -> Outcome {
         let waiting =
-            self.tables.names.get(service).filter(|number| self.tables.services[number].pending == Some(pending));
+            self.tables.names.get(service).filter(|number| self.tables.services[**number].pending == Some(pending));
         let Some(&number) = waiting else { return Outcome::Stale };
         self.retire_holder(turn, number);
         Outcome::Done
@@ -25,7 +25,8 @@ impl Directory {
 
     /// The singleton that holds the name of a service, if it is a service of singletons.
     pub(super) fn holder(&self, number: ServiceNumber) -> Option<InstanceId> {
-        let (_, lead) = self.tables.services[&number].lead?;
+        let service = &self.tables.services[number];
+        let (_, lead) = service.lead.filter(|_| service.family == Family::Singleton)?;
         match self.tables.instances[&lead].seat {
             Seat::Holder(_) => Some(lead),
             Seat::Listed | Seat::Pending(_) => None,
@@ -43,7 +44,7 @@ impl Directory {
     /// Brings a service in order after a change. `ripe` is the highest version that the change made
     /// ripe to take over.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>, number: ServiceNumber, ripe: Option<u64>) {
-        if !self.tables.services.contains_key(&number) {
+        if self.tables.services.get(number).is_none() {
             return;
         }
         let ripe = ripe.max(self.promote_orphan(turn, number));
@@ -67,7 +68,7 @@ impl Directory {
     /// Promotes the one that waits when nobody is ahead of it any more. Gives its version when that
     /// is ripe to take over.
     fn promote_orphan(&mut self, turn: &mut Turn<'_>, number: ServiceNumber) -> Option<u64> {
-        let service = &self.tables.services[&number];
+        let service = &self.tables.services[number];
         let id = service.pending.filter(|_| service.lead.is_none())?;
         let (floor, policy) = (service.floor, service.policy());
         self.tables.service_mut(number).pending = None;
@@ -76,11 +77,11 @@ impl Directory {
         record.seat = Seat::Holder(token);
         record.changed = turn.position;
         let record = record.clone();
-        self.tables.show(id, &record);
+        self.tables.show(id);
         // Its session may be suspect, and the instance says so: it stays until that session expires.
         turn.event(Event::Up(record.instance(id, self.tables.liveness(record.session))));
         turn.effects.notices.push(Notice::Promoted { session: record.session, instance: id, token });
-        self.tables.ripe_version(number, floor, policy, None)
+        self.tables.services[number].ripe_version(floor, policy, None)
     }
 
     /// A version takes over the name: every lower one goes, and its owner is told.
