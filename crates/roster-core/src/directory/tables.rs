@@ -44,7 +44,8 @@ impl Tables {
     pub(super) fn at_place(&self, service: &Service, place: Place, registration: &Registration) -> Option<InstanceId> {
         service
             .places
-            .range((place.0, InstanceId::new(0))..=(place.0, InstanceId::new(u64::MAX)))
+            .range((place.0, InstanceId::new(0))..)
+            .take_while(|((hash, _), ())| *hash == place.0)
             .map(|((_, id), ())| id)
             .find(|id| is_same_address(&self.instances[id].registration, registration))
     }

@@ -105,7 +105,7 @@ impl Director {
                 _,
             ) => {}
         }
-        self.watches.publish(position, std::mem::take(&mut self.effects.events));
+        self.watches.publish(position, &mut self.effects.events);
         self.notices.extend(self.effects.notices.drain(..).map(|notice| (position, notice)));
         outcome
     }

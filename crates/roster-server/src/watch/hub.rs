@@ -255,10 +255,15 @@ impl WatchHub {
     }
 
     /// Tells everybody whom the events of one command concern. Nobody is woken before [`Self::flush`].
-    pub(crate) fn publish(&mut self, position: Position, events: Vec<Event>) {
-        if events.is_empty() {
-            return;
+    /// Leaves `events` empty, with its memory for the next.
+    pub(crate) fn publish(&mut self, position: Position, events: &mut Vec<Event>) {
+        if !self.routes.is_empty() {
+            self.tell_watchers(position, events);
         }
+        self.recent.push(position, events.drain(..));
+    }
+
+    fn tell_watchers(&mut self, position: Position, events: &[Event]) {
         // Which selectors that somebody watches are meant, and the encoded events that each is to be told.
         let mut told: BTreeMap<&str, Vec<Bytes>> = BTreeMap::new();
         for of_service in events.chunk_by(|one, next| one.service() == next.service()) {
@@ -273,7 +278,6 @@ impl WatchHub {
         for (text, groups) in told {
             self.deliver(text, &joined(groups));
         }
-        self.recent.push(position, events);
     }
 
     fn deliver(&mut self, selector: &str, group: &Bytes) {

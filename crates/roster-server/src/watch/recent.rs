@@ -1,6 +1,7 @@
 //! The latest events, so that a watch that was away briefly gets just what it missed.
 //!
-//! They are kept as the core told them and encoded only when somebody asks: most never are.
+//! They are kept as the core told them and encoded only when somebody asks: most never are. They stand in
+//! one ring, each with its position, for a list per command cost an allocation of four events.
 
 use std::collections::VecDeque;
 
@@ -15,24 +16,22 @@ const EVENT_BYTES: usize = 512;
 
 #[derive(Debug)]
 pub(crate) struct Recent {
-    entries: VecDeque<(Position, Vec<Event>)>,
+    /// Those of one command stand together.
+    entries: VecDeque<(Position, Event)>,
     /// Everything after this position is here.
     floor: Position,
-    events: usize,
     events_max: usize,
 }
 
 impl Recent {
     pub(crate) fn new(floor: Position, bytes_max: usize) -> Self {
-        Self { entries: VecDeque::new(), floor, events: 0, events_max: bytes_max / EVENT_BYTES }
+        Self { entries: VecDeque::new(), floor, events_max: bytes_max / EVENT_BYTES }
     }
 
-    pub(crate) fn push(&mut self, position: Position, events: Vec<Event>) {
-        self.events += events.len();
-        self.entries.push_back((position, events));
-        while self.events > self.events_max {
-            let Some((position, events)) = self.entries.pop_front() else { return };
-            self.events -= events.len();
+    pub(crate) fn push(&mut self, position: Position, events: impl IntoIterator<Item = Event>) {
+        self.entries.extend(events.into_iter().map(|event| (position, event)));
+        while self.entries.len() > self.events_max || self.entries.front().is_some_and(|(at, _)| *at == self.floor) {
+            let Some((position, _)) = self.entries.pop_front() else { return };
             self.floor = position;
         }
     }
@@ -44,16 +43,14 @@ impl Recent {
             return None;
         }
         let first = self.entries.partition_point(|(position, _)| *position <= from);
+        let mut meant = self.entries.range(first..).filter(|(_, event)| selector.matches(event.service())).peekable();
         let mut groups = Vec::new();
-        for (position, events) in self.entries.range(first..) {
-            let mut meant = events.iter().filter(|event| selector.matches(event.service())).peekable();
-            if meant.peek().is_none() {
-                continue;
-            }
+        while let Some((position, event)) = meant.next() {
             if groups.len() == groups_max {
                 return None;
             }
-            groups.push(encode_events(*position, meant).encode_to_vec().into());
+            let same = std::iter::from_fn(|| meant.next_if(|(next, _)| next == position).map(|(_, event)| event));
+            groups.push(encode_events(*position, std::iter::once(event).chain(same)).encode_to_vec().into());
         }
         Some(groups)
     }
