@@ -1,7 +1,8 @@
 //! What an instance says about itself.
 
-use smol_str::SmolStr;
+use std::fmt;
 
+use super::texts::Texts;
 use super::{Address, InvalidWord, Label, ServiceName};
 use crate::limits::{FACTS_BYTES_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_BYTES_MAX, TAGS_MAX, WEIGHT_MAX};
 
@@ -17,8 +18,8 @@ pub enum Kind {
 }
 
 /// Tags, sorted, each once.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tags(Box<[Label]>);
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Tags(Texts);
 
 impl Tags {
     /// # Errors
@@ -29,25 +30,34 @@ impl Tags {
             if tag.is_empty() {
                 return Err(InvalidWord::new("tag", tag, "it is empty"));
             }
-            parsed.push(Label::parse("tag", tag)?);
+            Label::check("tag", tag)?;
+            parsed.push(tag);
         }
         if parsed.len() > TAGS_MAX {
             return Err(InvalidWord::new("tags", &format!("{} of them", parsed.len()), format!("{TAGS_MAX} at most")));
         }
         parsed.sort_unstable();
         parsed.dedup();
-        Ok(Self(parsed.into_boxed_slice()))
+        Ok(Self(Texts::of(parsed.iter().copied())))
     }
 
     /// In order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.iter().map(Label::as_str)
+        self.0.iter()
+    }
+}
+
+/// Shows the tags, not how they are packed.
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tags: Vec<_> = self.iter().map(|tag| Label::parse("tag", tag).unwrap_or_default()).collect();
+        f.debug_tuple("Tags").field(&tags).finish()
     }
 }
 
 /// Metadata, sorted by key, each key once.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Metadata(Box<[(Label, SmolStr)]>);
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Metadata(Texts);
 
 impl Metadata {
     /// # Errors
@@ -62,22 +72,33 @@ impl Metadata {
                 let why = format!("its value has {} bytes; {METADATA_VALUE_BYTES_MAX} at most", value.len());
                 return Err(InvalidWord::new("metadata key", key, why));
             }
-            parsed.push((Label::parse("metadata key", key)?, SmolStr::new(value)));
+            Label::check("metadata key", key)?;
+            parsed.push((key, value));
         }
         if parsed.len() > METADATA_PAIRS_MAX {
             let why = format!("{METADATA_PAIRS_MAX} pairs at most");
             return Err(InvalidWord::new("metadata", &format!("{} pairs", parsed.len()), why));
         }
-        parsed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        parsed.sort_unstable_by_key(|pair| pair.0);
         if let Some(double) = parsed.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(InvalidWord::new("metadata key", double[0].0.as_str(), "it stands twice"));
+            return Err(InvalidWord::new("metadata key", double[0].0, "it stands twice"));
         }
-        Ok(Self(parsed.into_boxed_slice()))
+        Ok(Self(Texts::of(parsed.iter().flat_map(|&(key, value)| [key, value]))))
     }
 
     /// In order of keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        let mut texts = self.0.iter();
+        (0..texts.len() / 2).map(move |_| (texts.next().unwrap_or_default(), texts.next().unwrap_or_default()))
+    }
+}
+
+/// Shows the pairs, not how they are packed.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = |key| Label::parse("metadata key", key).unwrap_or_default();
+        let pairs: Vec<_> = self.iter().map(|(key, value)| (label(key), value)).collect();
+        f.debug_tuple("Metadata").field(&pairs).finish()
     }
 }
 

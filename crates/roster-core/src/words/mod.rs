@@ -5,6 +5,7 @@ mod facts;
 mod ids;
 mod names;
 mod policy;
+mod texts;
 
 pub use address::Address;
 pub use facts::{Kind, Metadata, Registration, Tags};

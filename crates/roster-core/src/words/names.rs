@@ -142,6 +142,12 @@ impl Label {
     /// # Errors
     /// [`InvalidWord`] (naming `what`) when too long or with a control character. Empty is valid.
     pub fn parse(what: &'static str, text: &str) -> Result<Self, InvalidWord> {
+        Self::check(what, text)?;
+        Ok(Self(SmolStr::new(text)))
+    }
+
+    /// Whether a text would be a label.
+    pub(super) fn check(what: &'static str, text: &str) -> Result<(), InvalidWord> {
         if text.len() > LABEL_BYTES_MAX {
             return Err(InvalidWord::new(
                 what,
@@ -152,7 +158,7 @@ impl Label {
         if text.chars().any(char::is_control) {
             return Err(InvalidWord::new(what, text, "it has a control character"));
         }
-        Ok(Self(SmolStr::new(text)))
+        Ok(())
     }
 
     /// The label as text.
