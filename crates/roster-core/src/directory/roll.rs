@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, btree_map};
 use std::ops::{Bound, RangeBounds};
 use std::slice;
 
-/// The longest row: moving half of it up for an insertion costs about what a step in a tree does.
-const ROW_MAX: usize = 128;
+/// The longest row. Moving half of it up for an insertion costs no more than going down a tree of as
+/// many, and a tree takes half as much memory again.
+const ROW_MAX: usize = 512;
 /// A tree with so few entries becomes a row again. Far below, so that none goes back and forth.
 const TREE_MIN: usize = ROW_MAX / 4;
 
@@ -214,13 +215,13 @@ mod tests {
     #[test]
     fn what_a_roll_holds_does_not_depend_on_its_form() {
         let (mut roll, mut model) = (Roll::default(), BTreeMap::new());
-        for nth in 0..600 {
+        for nth in 0..900 {
             let key = scattered(nth);
             assert_eq!(roll.insert(key, nth), model.insert(key, nth));
             assert_eq!(roll.insert(key, nth + 1), model.insert(key, nth + 1));
             check(&roll, &model);
         }
-        for nth in 0..600 {
+        for nth in 0..900 {
             assert_eq!(roll.remove(2000 + nth), None);
             assert_eq!(roll.remove(scattered(nth)), model.remove(&scattered(nth)));
             check(&roll, &model);
@@ -230,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_roll_of_sorted_entries_is_the_one_of_insertions() {
-        for length in [0, 1, ROW_MAX as u32, ROW_MAX as u32 + 1, 500] {
+        for length in [0, 1, ROW_MAX as u32, ROW_MAX as u32 + 1, 2 * ROW_MAX as u32] {
             let entries: Vec<(u32, u32)> = (0..length).map(|nth| (2 * nth, nth)).collect();
             check(&Roll::of_sorted(entries.clone()), &entries.into_iter().collect());
         }
@@ -239,10 +240,10 @@ mod tests {
     #[test]
     fn an_emptied_roll_keeps_no_memory() {
         let mut roll = Roll::default();
-        for key in 0..300_u32 {
+        for key in 0..2 * ROW_MAX {
             roll.insert(key, ());
         }
-        for key in 0..300 {
+        for key in 0..2 * ROW_MAX {
             roll.remove(key);
         }
         assert!(matches!(roll, Roll::Row(row) if row.capacity() == 0));
