@@ -1,6 +1,7 @@
-//! The one door: `cargo xtask ci|test|tidy|codegen`. `.ci/run` goes through it too, so that what
+//! The one door: `cargo xtask ci|test|tidy|bench|codegen`. `.ci/run` goes through it too, so that what
 //! passes on a desk and what passes in CI cannot differ.
 
+mod bench;
 mod ci;
 mod codegen;
 mod steps;
@@ -23,6 +24,8 @@ enum Task {
     Test,
     /// The rules of the repository that a program can check.
     Tidy,
+    /// Instruction counts of the hot paths, compared with those that are committed.
+    Bench(bench::Bench),
     /// Generates the protobuf code that is committed.
     Codegen,
 }
@@ -44,6 +47,7 @@ fn run() -> anyhow::Result<()> {
         Task::Ci => ci::run(root),
         Task::Test => test::run(root),
         Task::Tidy => tidy::run(root),
+        Task::Bench(arguments) => bench::run(root, &arguments),
         Task::Codegen => codegen::run(root),
     }
 }

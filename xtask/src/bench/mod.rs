@@ -1,0 +1,29 @@
+//! `cargo xtask bench`: instruction counts of the hot paths against those that are committed; and with
+//! `--peers`, Roster beside its peers in the same run.
+//!
+//! Each has a file: `tools` brings what is not on the machine, `counts` runs the benchmarks, `baseline`
+//! keeps and compares. What concerns peers stands in `peers`.
+
+mod baseline;
+mod counts;
+mod tools;
+
+use std::path::Path;
+
+use clap::Args;
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Write the counts of this run as the ones to compare with
+    #[arg(long)]
+    save: bool,
+}
+
+/// # Errors
+/// When a benchmark cannot run, or costs more than the committed count allows.
+pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
+    let toolchain = tools::toolchain()?;
+    let counts = counts::run(root)?;
+    if bench.save { baseline::save(root, &toolchain, &counts) } else { baseline::compare(root, &toolchain, &counts) }
+}
