@@ -72,7 +72,7 @@ enum LogFormat {
     Json,
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it like log.history=15min")?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -1,5 +1,7 @@
 //! What a benchmark has measured.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use super::grid::{Grid, Side};
@@ -18,7 +20,7 @@ pub(crate) struct Measured {
 /// One number with its name, which says its unit.
 #[derive(Debug)]
 pub(crate) struct Figure {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: Value,
 }
 
@@ -30,9 +32,9 @@ enum Value {
 }
 
 /// Times of one kind.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Percentiles {
-    pub(crate) what: &'static str,
+    pub(crate) what: Cow<'static, str>,
     pub(crate) count: u64,
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
@@ -40,12 +42,12 @@ pub(crate) struct Percentiles {
 }
 
 impl Figure {
-    pub(crate) fn count(name: &'static str, count: u64) -> Self {
-        Self { name, value: Value::Count(count) }
+    pub(crate) fn count(name: impl Into<Cow<'static, str>>, count: u64) -> Self {
+        Self { name: name.into(), value: Value::Count(count) }
     }
 
-    pub(crate) fn measure(name: &'static str, measure: f64) -> Self {
-        Self { name, value: Value::Measure(measure) }
+    pub(crate) fn measure(name: impl Into<Cow<'static, str>>, measure: f64) -> Self {
+        Self { name: name.into(), value: Value::Measure(measure) }
     }
 
     fn text(&self) -> String {
@@ -58,7 +60,7 @@ impl Figure {
 }
 
 fn as_map<S: Serializer>(figures: &[Figure], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(figures.iter().map(|figure| (figure.name, figure.value)))
+    serializer.collect_map(figures.iter().map(|figure| (&figure.name, figure.value)))
 }
 
 impl Shown for Measured {
@@ -84,6 +86,9 @@ impl Shown for Measured {
                 (millis(*p99_us), Tone::Ordinary),
                 (millis(*max_us), Tone::Ordinary),
             ]);
+        }
+        if self.latencies.is_empty() {
+            return grid.lines();
         }
         format!("{}\n{}", grid.lines(), times.lines())
     }
@@ -111,7 +116,13 @@ mod tests {
         Measured {
             workload: "register",
             figures: vec![Figure::count("instances", 100), Figure::measure("per_second", 12_345.6)],
-            latencies: vec![Percentiles { what: "acknowledged", count: 100, p50_us: 1, p99_us: 1_500, max_us: 20_000 }],
+            latencies: vec![Percentiles {
+                what: "acknowledged".into(),
+                count: 100,
+                p50_us: 1,
+                p99_us: 1_500,
+                max_us: 20_000,
+            }],
         }
     }
 

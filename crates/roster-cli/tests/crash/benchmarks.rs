@@ -33,6 +33,46 @@ fn every_crash_is_timed_and_its_removal_waits_for_the_grace() {
     assert!(removed["p50_us"].as_u64().unwrap() > 190_000, "{measured}");
 }
 
+#[test]
+fn every_read_is_timed_and_whole() {
+    let measured = bench(&["get", "--requests", "400", "--services", "5", "--connections", "4", "--rate", "2000"]);
+    assert_eq!(measured["latencies"][0]["count"], 400, "{measured}");
+    assert_eq!(measured["figures"]["due_per_second"], 2_000, "{measured}");
+}
+
+#[test]
+fn a_killed_node_has_everything_again_and_so_have_its_sessions() {
+    let measured = bench(&["restart", "--instances", "3000", "--rounds", "2"]);
+    assert_eq!(measured["figures"]["instances_lost"], 0, "{measured}");
+    let times = measured["latencies"].as_array().unwrap();
+    assert!(times.iter().all(|times| times["count"] == 2) && times.len() == 4, "{measured}");
+}
+
+#[test]
+fn memory_is_divided_among_what_was_added() {
+    let measured = bench(&["memory", "--connections", "20", "--watches", "500", "--instances", "1000,5000"]);
+    let figures = &measured["figures"];
+    assert!(figures["idle_bytes"].as_u64().unwrap() > 0, "{measured}");
+    assert!(figures["bytes_per_watch_at_500"].is_number(), "{measured}");
+    assert!(figures["bytes_per_instance_at_5000"].as_f64().unwrap() > 0.0, "{measured}");
+}
+
+#[test]
+fn growth_loses_sessions_at_once_and_sees_all_of_them_removed() {
+    let measured = bench(&["growth", "--divide-by", "1000", "--part", "expire", "--part", "storm", "--part", "prefix"]);
+    let times = measured["latencies"].as_array().unwrap();
+    let count = |what: &str| times.iter().find(|times| times["what"] == what).unwrap()["count"].clone();
+    assert_eq!(count("expire_lost_to_removed"), 100, "{measured}");
+    assert_eq!(count("storm_arrival_to_whole_state"), 10, "{measured}");
+    assert_eq!(count("prefix_change_delivered"), 100, "{measured}");
+}
+
+#[test]
+fn a_node_that_somebody_else_started_is_not_killed() {
+    let refused = node::roster().args(["bench", "restart", "--server", "http://127.0.0.1:1"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_measured_has_nothing_left() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,8 +9,12 @@ use clap::Subcommand;
 
 use super::crash::{self, CrashLoad};
 use super::fanout::{self, FanoutLoad};
-use super::node::{BenchNode, OwnNode};
+use super::get::{self, GetLoad};
+use super::growth::{self, GrowthLoad};
+use super::memory::{self, MemoryLoad};
+use super::node::{BenchNode, Grounds};
 use super::register::{self, RegisterLoad};
+use super::restart::{self, RestartLoad};
 use crate::commands::serve::{self, Serve};
 use crate::commands::words;
 use crate::exit::{Ending, Exit};
@@ -31,8 +35,8 @@ struct Place {
     #[arg(long, global = true, value_name = "DIR")]
     own_data_dir: Option<PathBuf>,
     /// A setting of the node of its own; several allowed
-    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
-    settings: Vec<String>,
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = serve::setting)]
+    settings: Vec<(String, String)>,
     /// It is given up after so long
     #[arg(long, global = true, value_name = "SPAN", default_value = "10min", value_parser = words::span)]
     within: Duration,
@@ -46,6 +50,14 @@ enum Load {
     Fanout(FanoutLoad),
     /// Kills registered processes
     Crash(CrashLoad),
+    /// Reads all instances of a service
+    Get(GetLoad),
+    /// Kills a node and starts it again
+    Restart(RestartLoad),
+    /// Looks at the memory of the node
+    Memory(MemoryLoad),
+    /// Asks whether anything costs more as there is more
+    Growth(GrowthLoad),
     /// A node that ends with whoever started it
     #[command(hide = true, after_help = "Examples:\n  roster bench node --listen 127.0.0.1:0")]
     Node(Box<Serve>),
@@ -62,12 +74,12 @@ pub(crate) fn run(bench: Bench, given: &[String], screen: Screen) -> anyhow::Res
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let measured = runtime.block_on(async {
-        let node = match given {
-            [] => BenchNode::Own(Box::new(OwnNode::start(place.own_data_dir.as_deref(), &place.settings).await?)),
-            [url] => BenchNode::Given(url.clone()),
-            [..] => return Err(Ending::error(Exit::Usage, "one node is measured at a time; name one --server")),
-        };
-        let measuring = measure(load, &node);
+        if load.starts_its_nodes() && !given.is_empty() {
+            return Err(Ending::error(Exit::Usage, "this workload starts nodes of its own: leave --server out"));
+        }
+        let settings: Vec<String> = place.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let grounds = Grounds { data_dir: place.own_data_dir.as_deref(), settings: &settings };
+        let measuring = measure(load, given, grounds);
         let given_up = || Ending::error(Exit::Failure, format!("not done within {:?}; see --within", place.within));
         tokio::time::timeout(place.within, measuring).await.map_err(|_| given_up())?
     })?;
@@ -75,11 +87,31 @@ pub(crate) fn run(bench: Bench, given: &[String], screen: Screen) -> anyhow::Res
     Ok(Exit::Success)
 }
 
-async fn measure(load: Load, node: &BenchNode) -> anyhow::Result<Measured> {
+impl Load {
+    fn starts_its_nodes(&self) -> bool {
+        match self {
+            Self::Restart(_) | Self::Growth(_) => true,
+            Self::Register(_) | Self::Fanout(_) | Self::Crash(_) | Self::Get(_) | Self::Memory(_) | Self::Node(_) => {
+                false
+            }
+        }
+    }
+}
+
+async fn measure(load: Load, given: &[String], grounds: Grounds<'_>) -> anyhow::Result<Measured> {
+    let node = async || match given {
+        [] => anyhow::Ok(BenchNode::Own(Box::new(grounds.start(&[]).await?))),
+        [url] => Ok(BenchNode::Given(url.clone())),
+        [..] => Err(Ending::error(Exit::Usage, "one node is measured at a time; name one --server")),
+    };
     match load {
-        Load::Register(load) => register::run(&load, node).await,
-        Load::Fanout(load) => fanout::run(&load, node).await,
-        Load::Crash(load) => crash::run(&load, node).await,
+        Load::Register(load) => register::run(&load, &node().await?).await,
+        Load::Fanout(load) => fanout::run(&load, &node().await?).await,
+        Load::Crash(load) => crash::run(&load, &node().await?).await,
+        Load::Get(load) => get::run(&load, &node().await?).await,
+        Load::Memory(load) => memory::run(&load, &node().await?).await,
+        Load::Restart(load) => restart::run(&load, grounds).await,
+        Load::Growth(load) => growth::run(&load, grounds).await,
         Load::Node(_) => Err(Ending::error(Exit::Usage, "a node measures nothing")),
     }
 }

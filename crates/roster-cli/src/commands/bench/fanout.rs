@@ -26,6 +26,8 @@ use crate::render::{Figure, Measured};
 const SERVICE: &str = "bench/fanout";
 /// A change is recognised by its weight: this, and the number of the change.
 const WEIGHT_BASE: u32 = 1_000;
+/// Registrations in one message.
+const REGISTRATIONS: u32 = 5_000;
 /// How long after the last change deliveries are waited for.
 const LATE: Duration = Duration::from_secs(30);
 
@@ -33,6 +35,7 @@ const LATE: Duration = Duration::from_secs(30);
 #[command(after_help = "\
 Examples:
   roster bench fanout
+  roster bench fanout --watchers 20000
   roster bench fanout --watchers 5000 --changes 100 --rate 5 --output json
   roster bench fanout --server http://127.0.0.1:7400
 
@@ -41,19 +44,19 @@ count, and the median, the 99th percentile and the maximum in microseconds.")]
 pub(crate) struct FanoutLoad {
     /// How many watches there are
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    watchers: u32,
+    pub(super) watchers: u32,
     /// Over how many connections at most, with one stream each
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    connections: u32,
+    pub(super) connections: u32,
     /// How many instances the watched service has
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    instances: u32,
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=65_000))]
+    pub(super) instances: u32,
     /// How many times one of them changes
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=900_000))]
-    changes: u32,
+    pub(super) changes: u32,
     /// How many changes a second
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    rate: u32,
+    pub(super) rate: u32,
 }
 
 /// When each change is due. Set once, before the first.
@@ -69,15 +72,51 @@ impl Schedule {
     }
 }
 
+/// What [`measure`] has seen.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    streams: u32,
+    resets: u64,
+    pub(super) latencies: Latencies,
+    /// Of the node, when it is on this machine.
+    pub(super) cpu: Option<Duration>,
+    resident_bytes: Option<u64>,
+}
+
 pub(super) async fn run(load: &FanoutLoad, node: &BenchNode) -> anyhow::Result<Measured> {
+    let Delivered { streams, resets, latencies, cpu, resident_bytes } = measure(load, node).await?;
+    let mut figures = vec![
+        Figure::count("watchers", load.watchers.into()),
+        Figure::count("connections", streams.into()),
+        Figure::count("instances", load.instances.into()),
+        Figure::count("changes", load.changes.into()),
+        Figure::count("changes_per_second", load.rate.into()),
+        Figure::count("resets", resets),
+    ];
+    if let Some(cpu) = cpu {
+        let per_delivery = cpu.as_secs_f64() * 1e6 / latencies.count() as f64;
+        figures.push(Figure::measure("node_cpu_us_per_delivery", per_delivery));
+    }
+    if let Some(bytes) = resident_bytes {
+        figures.push(Figure::count("node_resident_bytes", bytes));
+    }
+    Ok(Measured { workload: "fanout", figures, latencies: vec![latencies.percentiles("delivered")] })
+}
+
+/// # Errors
+/// When the node cannot be reached, refuses something, or cannot keep up.
+pub(super) async fn measure(load: &FanoutLoad, node: &BenchNode) -> anyhow::Result<Delivered> {
     let client = node.client()?;
     let mut session = Session::open(node).await?;
-    session.operate((0..load.instances).map(|number| change(number, load.instances, WEIGHT_BASE)).collect()).await?;
-    let mut registered = 0;
-    while registered < load.instances as usize {
-        let results = session.results().await?;
-        results.iter().try_for_each(|result| session::active(result).map(|_| ()))?;
-        registered += results.len();
+    for first in (0..load.instances).step_by(REGISTRATIONS as usize) {
+        let numbers = first..(first + REGISTRATIONS).min(load.instances);
+        let mut registered = numbers.len();
+        session.operate(numbers.map(|number| change(number, load.instances, WEIGHT_BASE)).collect()).await?;
+        while registered > 0 {
+            let results = session.results().await?;
+            results.iter().try_for_each(|result| session::active(result).map(|_| ()))?;
+            registered = registered.saturating_sub(results.len());
+        }
     }
 
     let streams = load.connections.min(load.watchers);
@@ -116,22 +155,13 @@ pub(super) async fn run(load: &FanoutLoad, node: &BenchNode) -> anyhow::Result<M
         session.goodbye().await?;
     }
 
-    let mut figures = vec![
-        Figure::count("watchers", load.watchers.into()),
-        Figure::count("connections", streams.into()),
-        Figure::count("instances", load.instances.into()),
-        Figure::count("changes", load.changes.into()),
-        Figure::count("changes_per_second", load.rate.into()),
-        Figure::count("resets", after.watch_resets - before.watch_resets),
-    ];
-    if let Some(cpu) = after.cpu_since(&before) {
-        let per_delivery = cpu.as_secs_f64() * 1e6 / latencies.count() as f64;
-        figures.push(Figure::measure("node_cpu_us_per_delivery", per_delivery));
-    }
-    if let Some(bytes) = after.resident_bytes() {
-        figures.push(Figure::count("node_resident_bytes", bytes));
-    }
-    Ok(Measured { workload: "fanout", figures, latencies: vec![latencies.percentiles("delivered")] })
+    Ok(Delivered {
+        streams,
+        resets: after.watch_resets - before.watch_resets,
+        cpu: after.cpu_since(&before),
+        resident_bytes: after.resident_bytes(),
+        latencies,
+    })
 }
 
 /// Calls every change at its time.

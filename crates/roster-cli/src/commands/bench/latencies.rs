@@ -1,5 +1,6 @@
 //! Times that were measured, kept with three significant digits.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -31,9 +32,9 @@ impl Latencies {
         self.0.len()
     }
 
-    pub(super) fn percentiles(&self, what: &'static str) -> Percentiles {
+    pub(super) fn percentiles(&self, what: impl Into<Cow<'static, str>>) -> Percentiles {
         Percentiles {
-            what,
+            what: what.into(),
             count: self.0.len(),
             p50_us: self.0.value_at_quantile(0.5),
             p99_us: self.0.value_at_quantile(0.99),

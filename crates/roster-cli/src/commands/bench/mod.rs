@@ -1,16 +1,24 @@
 //! `roster bench`: how fast a node is, measured through its public API.
 //!
-//! Each workload is a file: `register`, `fanout`, `crash`. They speak bare gRPC, so that what is
-//! measured is the node and not the SDK. Every wait is bounded, and what was registered is taken out again.
+//! Each workload is a file: `register`, `fanout`, `crash`, `restart`, `memory`, `get`, `growth`. They speak
+//! bare gRPC, so that what is measured is the node and not the SDK. Every wait is bounded, and what was
+//! registered is taken out again.
 
 mod arguments;
 mod cost;
 mod crash;
 mod fanout;
+mod get;
+mod growth;
 mod latencies;
+mod memory;
 mod node;
 mod progress;
 mod register;
+mod registering;
+mod restart;
 mod session;
+mod standing;
+mod watching;
 
 pub(crate) use arguments::{Bench, run};

@@ -1,4 +1,4 @@
-//! A bare session stream over a connection of its own.
+//! A bare session stream.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use roster_proto::v1::{self, farewell::Reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use super::node::BenchNode;
 
@@ -17,27 +18,73 @@ use super::node::BenchNode;
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(30);
 /// Request messages that wait for the connection. A benchmark that hands over more than this waits.
 const MESSAGES_WAITING: usize = 64;
+/// A welcome names all that the session owns.
+const WELCOME_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a session is resumed with.
+#[derive(Debug, Clone)]
+pub(super) struct Name {
+    session_id: u64,
+    secret: Vec<u8>,
+}
 
 #[derive(Debug)]
 pub(super) struct Session {
+    name: Name,
     requests: mpsc::Sender<v1::SessionRequest>,
     responses: Streaming<v1::SessionResponse>,
 }
 
 impl Session {
+    /// Over a connection of its own.
+    ///
     /// # Errors
     /// When the node cannot be reached, or does not welcome it.
     pub(super) async fn open(node: &BenchNode) -> anyhow::Result<Self> {
+        Self::open_on(node.connect().await?, None).await
+    }
+
+    /// Over a connection that others may use too; without a grace it has the node's.
+    ///
+    /// # Errors
+    /// When the node does not welcome it.
+    pub(super) async fn open_on(channel: Channel, grace: Option<Duration>) -> anyhow::Result<Self> {
+        let grace_ms = grace.map(|grace| u32::try_from(grace.as_millis()).unwrap_or(u32::MAX));
+        let hello = v1::Hello { grace_ms, ..v1::Hello::default() };
+        Ok(Self::greet(channel, hello).await?.0)
+    }
+
+    /// The session again, and what the node says that it owns.
+    ///
+    /// # Errors
+    /// When the node cannot be reached, or does not know it.
+    pub(super) async fn resume(node: &BenchNode, name: Name) -> anyhow::Result<(Self, Vec<v1::Instance>)> {
+        let hello =
+            v1::Hello { session_id: name.session_id, secret: name.secret.clone().into(), ..v1::Hello::default() };
+        let (mut session, welcome) = Self::greet(node.connect().await?, hello).await?;
+        ensure!(welcome.resumed, "the session was opened anew");
+        session.name = name;
+        Ok((session, welcome.instances))
+    }
+
+    async fn greet(channel: Channel, hello: v1::Hello) -> anyhow::Result<(Self, v1::Welcome)> {
+        let hello = v1::Hello { client: "roster bench".to_owned(), ..hello };
         let (requests, outgoing) = mpsc::channel(MESSAGES_WAITING);
-        let hello = v1::Hello { client: "roster bench".to_owned(), ..v1::Hello::default() };
         requests.send(v1::SessionRequest { request: Some(Request::Hello(hello)) }).await.context("say hello")?;
-        let mut registry = RegistryClient::new(node.connect().await?);
+        let mut registry = RegistryClient::new(channel).max_decoding_message_size(WELCOME_BYTES_MAX);
         let opening = registry.session(ReceiverStream::new(outgoing)).await.context("open a session")?;
         let mut responses = opening.into_inner();
         match responses.message().await.context("open a session")?.and_then(|message| message.response) {
-            Some(Response::Welcome(_)) => Ok(Self { requests, responses }),
+            Some(Response::Welcome(welcome)) => {
+                let name = Name { session_id: welcome.session_id, secret: welcome.secret.to_vec() };
+                Ok((Self { name, requests, responses }, welcome))
+            }
             other => bail!("no welcome, but {other:?}"),
         }
+    }
+
+    pub(super) fn name(&self) -> Name {
+        self.name.clone()
     }
 
     /// Hands over, without waiting for an answer.
@@ -46,6 +93,15 @@ impl Session {
     /// When the stream has ended.
     pub(super) async fn operate(&self, operations: Vec<v1::Operation>) -> anyhow::Result<()> {
         self.send(Request::Operations(v1::Operations { operations })).await
+    }
+
+    /// Returns when it is registered. Nothing else may be under way.
+    ///
+    /// # Errors
+    /// When it is refused, or the stream ends.
+    pub(super) async fn register_one(&mut self, registration: v1::Registration) -> anyhow::Result<()> {
+        self.operate(vec![register(0, registration)]).await?;
+        self.results().await?.iter().try_for_each(|result| active(result).map(|_| ()))
     }
 
     async fn send(&self, request: Request) -> anyhow::Result<()> {
