@@ -6,6 +6,7 @@
 
 mod baseline;
 mod counts;
+mod peers;
 mod tools;
 
 use std::path::Path;
@@ -16,13 +17,21 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Write the counts of this run as the ones to compare with
-    #[arg(long)]
+    #[arg(long, conflicts_with = "peers")]
     save: bool,
+    /// Measure Roster and its peers alternately, and write docs/performance.md
+    #[arg(long)]
+    peers: bool,
+    #[command(flatten)]
+    run: peers::Run,
 }
 
 /// # Errors
 /// When a benchmark cannot run, or costs more than the committed count allows.
 pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
+    if bench.peers {
+        return peers::run(root, &bench.run);
+    }
     let toolchain = tools::toolchain()?;
     let counts = counts::run(root)?;
     if bench.save { baseline::save(root, &toolchain, &counts) } else { baseline::compare(root, &toolchain, &counts) }
