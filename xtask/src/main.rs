@@ -18,13 +18,14 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
-    /// Everything that must pass before a change is merged: format, lints, tests, release build, demo.
+    /// Everything that must pass before a change is merged: format, lints, tests, instruction counts, release
+    /// build, demo.
     Ci,
     /// The tidy checks, all tests with the doc tests, and the examples that end by themselves.
     Test,
     /// The rules of the repository that a program can check.
     Tidy,
-    /// Instruction counts of the hot paths, compared with those that are committed.
+    /// Instruction counts of the hot paths, compared with those that are committed; or Roster beside its peers.
     Bench(bench::Bench),
     /// Generates the protobuf code that is committed.
     Codegen,

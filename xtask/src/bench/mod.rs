@@ -32,7 +32,18 @@ pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
     if bench.peers {
         return peers::run(root, &bench.run);
     }
+    if !bench.save {
+        return counts(root);
+    }
     let toolchain = tools::toolchain()?;
-    let counts = counts::run(root)?;
-    if bench.save { baseline::save(root, &toolchain, &counts) } else { baseline::compare(root, &toolchain, &counts) }
+    baseline::save(root, &toolchain, &counts::run(root)?)
+}
+
+/// Only compares instruction counts.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn counts(root: &Path) -> anyhow::Result<()> {
+    let toolchain = tools::toolchain()?;
+    baseline::compare(root, &toolchain, &counts::run(root)?)
 }

@@ -12,7 +12,7 @@ const LEFT: f64 = 250.0;
 const RIGHT: f64 = 170.0;
 const BAR: f64 = 22.0;
 const STEP: f64 = 32.0;
-const TOP: f64 = 46.0;
+const TOP: f64 = 62.0;
 
 /// The figures of a workload that are worth a picture; each is the beginning of a name.
 const FIGURES: [&str; 12] = [
@@ -34,7 +34,8 @@ const COST: &str = "_node_cpu_us";
 
 #[derive(Debug)]
 struct Bar {
-    name: String,
+    /// What tells it from other bars of the same system.
+    variant: String,
     system: System,
     spread: Spread,
     text: String,
@@ -47,18 +48,24 @@ pub(super) fn draw(workload: &Workload, samples: &Samples) -> Vec<(String, Strin
     for figure in FIGURES {
         let is_cost = figure.starts_with("register_at") || figure.starts_with("fanout_with");
         let mut bars = Vec::new();
-        for name in names.iter().filter(|name| name.starts_with(figure) && (!is_cost || name.ends_with(COST))) {
+        let mut drawn: Vec<&String> =
+            names.iter().filter(|name| name.starts_with(figure) && (!is_cost || name.ends_with(COST))).collect();
+        drawn.sort_by_key(|name| number_in(name));
+        for name in drawn {
+            let variant = name.trim_start_matches(figure).trim_end_matches(COST).replace('_', " ");
             for &system in &workload.systems {
                 let Some(spread) = samples.spread(workload, system, name) else { continue };
                 let text = shown(name, spread.median);
-                bars.push(Bar { name: label(name), system, spread, text });
+                bars.push(Bar { variant: variant.clone(), system, spread, text });
             }
         }
         // One bar alone compares nothing.
         if bars.len() > 1 {
             let stem = format!("{} {} {figure}", workload.id, workload.title.split(',').next().unwrap_or_default());
             let title = format!("{}: {}", workload.id, workload.title);
-            pictures.push((format!("{}.svg", file_stem(&stem)), svg(&title, &bars)));
+            let cost = if is_cost { ", processor time of the node each" } else { "" };
+            let what = format!("{}{cost}", label(figure.trim_end_matches('_')));
+            pictures.push((format!("{}.svg", file_stem(&stem)), svg(&title, &what, &bars)));
         }
     }
     pictures
@@ -69,7 +76,12 @@ fn file_stem(text: &str) -> String {
     words.map(str::to_lowercase).collect::<Vec<_>>().join("-")
 }
 
-fn svg(title: &str, bars: &[Bar]) -> String {
+/// The size that a figure has in its name.
+fn number_in(name: &str) -> Option<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).next_back()
+}
+
+fn svg(title: &str, what: &str, bars: &[Bar]) -> String {
     let height = TOP + STEP * bars.len() as f64 + 12.0;
     let most = bars.iter().map(|bar| bar.spread.most).fold(f64::MIN_POSITIVE, f64::max);
     let scale = |value: f64| (value / most).clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT);
@@ -79,6 +91,7 @@ fn svg(title: &str, bars: &[Bar]) -> String {
 <style>
   text {{ font: 13px system-ui, sans-serif; fill: #1f2328; }}
   .title {{ font-weight: 600; font-size: 14px; }}
+  .what {{ opacity: 0.75; }}
   .ground {{ fill: #ffffff; }}
   .roster {{ fill: #0969da; }}
   .peer {{ fill: #8c959f; }}
@@ -93,14 +106,20 @@ fn svg(title: &str, bars: &[Bar]) -> String {
 </style>
 <rect class="ground" width="100%" height="100%" rx="6"/>
 <text class="title" x="12" y="26">{title}</text>
+<text class="what" x="12" y="46">{what}</text>
 "#,
-        title = escaped(title)
+        title = escaped(title),
+        what = escaped(what)
     );
-    let several = bars.windows(2).any(|pair| pair[0].name != pair[1].name);
+    let one_system = bars.windows(2).all(|pair| pair[0].system == pair[1].system);
     for (row, bar) in bars.iter().enumerate() {
         let y = TOP + STEP * row as f64;
         let class = if bar.system == System::Roster { "roster" } else { "peer" };
-        let name = if several { format!("{}: {}", bar.system.name(), bar.name) } else { bar.system.name().to_owned() };
+        let name = match bar.variant.as_str() {
+            "" => bar.system.name().to_owned(),
+            variant if one_system => variant.to_owned(),
+            variant => format!("{}: {variant}", bar.system.name()),
+        };
         let (length, least, end) = (scale(bar.spread.median).max(1.0), scale(bar.spread.least), scale(bar.spread.most));
         let middle = y + BAR / 2.0;
         let baseline = middle + 4.5;
@@ -127,12 +146,12 @@ mod tests {
 
     fn bar(system: System, value: f64) -> Bar {
         let spread = Spread { median: value, least: value * 0.9, most: value * 1.1 };
-        Bar { name: "a second".to_owned(), system, spread, text: value.to_string() }
+        Bar { variant: String::new(), system, spread, text: value.to_string() }
     }
 
     #[test]
     fn bars_are_in_proportion_and_stay_inside() {
-        let picture = svg("a < b", &[bar(System::Roster, 100.0), bar(System::Etcd, 50.0)]);
+        let picture = svg("a < b", "a second", &[bar(System::Roster, 100.0), bar(System::Etcd, 50.0)]);
         let widths: Vec<f64> = picture
             .split(r#" y=""#)
             .skip(1)
@@ -141,6 +160,13 @@ mod tests {
         assert_eq!(widths.len(), 2, "{picture}");
         assert!((widths[0] / widths[1] - 2.0).abs() < 0.01 && LEFT + widths[0] < WIDTH - RIGHT, "{widths:?}");
         assert!(picture.contains("a &lt; b"));
+    }
+
+    #[test]
+    fn bars_are_in_the_order_of_their_sizes() {
+        let mut names = ["register_at_10000_node_cpu_us", "register_at_1000_node_cpu_us", "fanout_with_0_services"];
+        names.sort_by_key(|name| number_in(name));
+        assert_eq!(names.map(number_in), [Some(0), Some(1_000), Some(10_000)]);
     }
 
     #[test]
