@@ -14,7 +14,8 @@ fn bench(arguments: &[&str]) -> Value {
 fn every_registration_is_timed() {
     let measured = bench(&["register", "--instances", "500", "--services", "10", "--connections", "4"]);
     assert_eq!(measured["latencies"][0]["count"], 500, "{measured}");
-    assert_eq!(measured["figures"]["commands"], 500, "{measured}");
+    // A node may count the opening of a session, which came just before, a moment late.
+    assert!((500..=504).contains(&measured["figures"]["commands"].as_u64().unwrap()), "{measured}");
     assert!(measured["figures"]["node_cpu_us_per_registration"].is_number(), "{measured}");
 }
 

@@ -1,7 +1,8 @@
 //! `roster bench memory`: what a node keeps in memory, idle and for each connection, watch and instance.
 //!
 //! Each thing is added on top of what is there already, and the growth is divided by how many there are.
-//! So the parts are only exact on a node that did nothing before.
+//! Nothing is taken away in between: its memory would be used again, and what comes next look cheaper. So
+//! the parts are only exact on a node that did nothing before.
 
 use std::time::Duration;
 
@@ -57,16 +58,15 @@ pub(super) async fn run(load: &MemoryLoad, node: &BenchNode) -> anyhow::Result<M
     let mut figures = vec![Figure::count("idle_bytes", idle)];
 
     let bar = progress::bar("connecting", load.connections.into());
-    let mut watching = Vec::new();
+    let mut connected = Vec::new();
     for _ in 0..load.connections {
-        watching.push(Watching::open(node.connect().await?, vec!["bench/memory-nothing".to_owned()]).await?);
+        connected.push(Watching::open(node.connect().await?, vec!["bench/memory-nothing".to_owned()]).await?);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let connected = settled(&client, node).await?;
+    let resident = settled(&client, node).await?;
     figures.push(Figure::count("connections", load.connections.into()));
-    figures.push(each("bytes_per_connection_with_a_watch", idle, connected, load.connections));
-    drop(watching);
+    figures.push(each("bytes_per_connection_with_a_watch", idle, resident, load.connections));
 
     let mut watching = Vec::new();
     for _ in 0..STREAMS {
@@ -86,7 +86,6 @@ pub(super) async fn run(load: &MemoryLoad, node: &BenchNode) -> anyhow::Result<M
         figures.push(each(format!("bytes_per_watch_at_{step}"), base, settled(&client, node).await?, step));
     }
     bar.finish_and_clear();
-    drop(watching);
 
     let mut sessions = registering::sessions(node, STREAMS).await?;
     let base = settled(&client, node).await?;
@@ -110,6 +109,7 @@ pub(super) async fn run(load: &MemoryLoad, node: &BenchNode) -> anyhow::Result<M
     }
     bar.finish_and_clear();
     register::goodbye(sessions).await?;
+    drop((connected, watching));
     Ok(Measured { workload: "memory", figures, latencies: Vec::new() })
 }
 
