@@ -182,6 +182,8 @@ fn of_client(error: &ClientError) -> Exit {
         | ClientError::Unintelligible { .. }
         | ClientError::Closed { .. }
         | ClientError::Ended { .. }
+        | ClientError::NotEncoded { .. }
+        | ClientError::Closed { .. }
         | ClientError::NoFarewell { .. } => Exit::Failure,
     }
 }

@@ -259,7 +259,7 @@ fn p4_what_gathers_while_batches_are_under_way_goes_together() {
     }
     for _ in 0..BATCH_MESSAGES_MAX + 1 {
         world.publish(1);
-        assert!(!world.send(), "enough is under way");
+        assert!(!world.machine.has_message() && !world.send(), "enough is under way");
     }
     assert!(world.read() && world.hear() && world.send());
     let line = world.line.as_ref().unwrap();
@@ -320,6 +320,23 @@ fn p2_a_refusal_after_a_reconnect_leads_to_another_id() {
     assert_eq!(world.stored_texts(), [2]);
     let producers: Vec<_> = world.node.producers.keys().cloned().collect();
     assert!(producers.len() == 1 && producers[0].starts_with("p~1-"), "{producers:?}");
+}
+
+#[test]
+fn p2_after_a_refusal_nothing_is_sent_until_all_is_answered() {
+    let mut world = World::new();
+    world.wait();
+    while world.send() | world.read() | world.hear() {}
+    world.node.refuse_next = Some(Code::Unspecified);
+    for _ in 0..2 {
+        world.publish(1);
+        world.send();
+    }
+    assert!(world.read() && world.hear());
+    world.publish(1);
+    assert!(!world.machine.has_message() && !world.send(), "the second batch is not answered");
+    world.run();
+    assert_eq!((codes(&world.failed)[0].0, world.stored_texts()), (1, vec![2, 3]));
 }
 
 #[test]
