@@ -12,6 +12,7 @@ use crate::commands::drain::Drain;
 use crate::commands::get::Get;
 use crate::commands::guard::Guard;
 use crate::commands::log::Log;
+use crate::commands::queue::Queue;
 use crate::commands::rebuild::Rebuild;
 use crate::commands::register::Register;
 use crate::commands::restore::Restore;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Drain(Drain),
     /// Says when a higher version takes over a service
     Cutover(SetCutover),
+    /// Publishes, consumes, and everything else about work queues
+    Queue(Queue),
     /// Shows how a node is doing
     Status(GetStatus),
     /// Releases whom the mass-loss guard holds

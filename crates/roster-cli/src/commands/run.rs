@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::{
-    backup, bench, check, completions, cutover, demo, drain, get, guard, log, rebuild, register, restore, serve,
+    backup, bench, check, completions, cutover, demo, drain, get, guard, log, queue, rebuild, register, restore, serve,
     services, status, watch,
 };
 use crate::arguments::{Arguments, Command};
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Check(check) => on_one_thread(check::run(check, nodes, screen)),
         Command::Drain(drain) => on_one_thread(drain::run(drain, nodes, screen)),
         Command::Cutover(cutover) => on_one_thread(cutover::run(cutover, nodes, screen)),
+        Command::Queue(queue) => on_one_thread(queue::run(queue, nodes, screen)),
         Command::Status(status) => on_one_thread(status::run(status, nodes, screen)),
         Command::Guard(guard) => on_one_thread(guard::run(guard, nodes, screen)),
         Command::Rebuild(rebuild) => on_one_thread(rebuild::run(rebuild, nodes, screen)),
@@ -42,5 +43,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Exit> {
 
 fn on_one_thread(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(command)
+    let ended = runtime.block_on(command);
+    // A write to a pipe that nobody reads may never return; nobody waits for it.
+    runtime.shutdown_background();
+    ended
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::membership::{Join, Membership};
-use super::node;
+use super::{node, remainder};
 use crate::exit::{self, Ending, Exit};
 use crate::wrapped::StopSignals;
 
@@ -150,7 +150,7 @@ async fn until_stopped(settings: Settings, serve: &Serve, registry: Option<Clien
     let stopping = async {
         // A node that cannot go on has nothing to wait for.
         if let Some(membership) = membership.filter(|_| failure.is_none()) {
-            membership.leave(async |_| ()).await;
+            membership.leave(async |deadline| remainder::worked_off(&asked_at(listen), deadline).await).await;
         }
         node.shutdown().await
     };
@@ -179,13 +179,7 @@ async fn tell(membership: &mut Option<Membership>) {
 
 /// What the node has in its directory, asked the way anybody would ask it.
 async fn restored(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    let url = format!("http://{}", SocketAddr::new(ip, listen.port()));
-    let status = match node::client(&[url]) {
+    let status = match node::client(&[asked_at(listen)]) {
         Ok(client) => client.status().await.map_err(anyhow::Error::from),
         Err(error) => Err(error),
     };
@@ -196,6 +190,16 @@ async fn restored(listen: SocketAddr) -> String {
         ),
         Err(error) => format!("its status is not to be had: {}", exit::chain(&error)),
     }
+}
+
+/// Where the node is asked from this machine.
+fn asked_at(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
 }
 
 fn log_to_stderr(serve: &Serve) -> anyhow::Result<()> {

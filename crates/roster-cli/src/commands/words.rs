@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use roster_core::directory::OfflineReason;
+use roster_core::queue::QueueName;
 use roster_core::{Address, Cutover, Selector, ServiceName};
 
 /// `10s`, `1m 30s`, `250ms`; a bare `0` is no time at all.
@@ -26,6 +28,17 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
 /// A service name.
 pub(crate) fn service(text: &str) -> Result<ServiceName, String> {
     ServiceName::parse(text).map_err(|wrong| wrong.to_string())
+}
+
+/// The name of a queue.
+pub(crate) fn queue(text: &str) -> Result<QueueName, String> {
+    QueueName::parse(text).map_err(|wrong| wrong.to_string())
+}
+
+/// `512`, `64 KiB`, `1GiB`; in bytes.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text.parse().map_err(|error| format!("{error}; write it like 65536, 64KiB or 1MiB"))?;
+    Ok(size.as_u64())
 }
 
 /// A service name, or a prefix that ends in `/`; not empty, so that everything is asked for by its own word.
@@ -88,6 +101,12 @@ mod tests {
         assert_eq!(span("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(span("0"), Ok(Duration::ZERO));
         assert!(span("3").unwrap_err().contains("write it like"));
+    }
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        assert_eq!([size("512"), size("64 KiB"), size("1MiB")], [Ok(512), Ok(65_536), Ok(1_048_576)]);
+        assert!(size("much").unwrap_err().contains("write it like"));
     }
 
     #[test]

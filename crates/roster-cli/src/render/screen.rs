@@ -37,6 +37,10 @@ impl Screen {
         Self { format, paint: Paint::of_stdout() }
     }
 
+    pub(crate) fn format(self) -> Format {
+        self.format
+    }
+
     /// The one answer of a command.
     ///
     /// # Errors

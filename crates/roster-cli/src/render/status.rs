@@ -35,8 +35,21 @@ pub(crate) struct Status {
     watch_resets: u64,
     connections: u64,
     log: Log,
+    queues: Option<QueuesStatus>,
     #[serde(skip)]
     started_unix_ms: u64,
+}
+
+/// What a node has besides its directory, once it has any.
+#[derive(Debug, Serialize)]
+struct QueuesStatus {
+    read_only: Option<String>,
+    queues: u64,
+    messages: u64,
+    bytes: u64,
+    producers: u64,
+    consumers: u64,
+    log: Option<Log>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -60,6 +73,7 @@ struct Log {
 impl Status {
     pub(crate) fn new(status: v1::GetStatusResponse) -> Self {
         let concerns = concerns(&status);
+        let queues = QueuesStatus::new(&status);
         Self {
             healthy: concerns.is_empty(),
             concerns,
@@ -83,6 +97,7 @@ impl Status {
             watch_resets: status.watch_resets,
             connections: status.connections,
             log: status.log.map(Log::new).unwrap_or_default(),
+            queues,
         }
     }
 
@@ -118,6 +133,38 @@ impl Status {
             log.commands, log.batches, log.syncs, log.rebuilds
         );
         facts.push(("since start", work));
+        if let Some(queues) = &self.queues {
+            facts.extend(queues.facts());
+        }
+        facts
+    }
+}
+
+impl QueuesStatus {
+    fn new(status: &v1::GetStatusResponse) -> Option<Self> {
+        let is_worth_showing = status.queues > 0 || !status.queues_read_only.is_empty();
+        is_worth_showing.then(|| Self {
+            read_only: (!status.queues_read_only.is_empty()).then(|| status.queues_read_only.clone()),
+            queues: status.queues,
+            messages: status.queue_messages,
+            bytes: status.queue_bytes,
+            producers: status.queue_producers,
+            consumers: status.queue_consumers,
+            log: status.queue_log.clone().map(Log::new),
+        })
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let Self { queues, messages, producers, consumers, .. } = self;
+        let kept = format!("{queues}, {messages} messages of {}", size(self.bytes));
+        let mut facts = vec![("queues", kept), ("at queues", format!("{producers} producers, {consumers} consumers"))];
+        if let Some(log) = &self.log {
+            let rebuilding = if log.rebuilding { ", being rebuilt" } else { "" };
+            let length =
+                format!("{} after a snapshot of {}{rebuilding}", size(log.log_bytes), size(log.snapshot_bytes));
+            facts.push(("queue dir", log.directory.clone()));
+            facts.push(("queue log", length));
+        }
         facts
     }
 }
@@ -148,6 +195,9 @@ fn concerns(status: &v1::GetStatusResponse) -> Vec<String> {
     if !status.read_only.is_empty() {
         concerns.push(format!("takes no changes: {}", status.read_only));
     }
+    if !status.queues_read_only.is_empty() {
+        concerns.push(format!("its queues take no changes: {}", status.queues_read_only));
+    }
     if !status.guard.is_empty() {
         concerns.push(format!(
             "the mass-loss guard holds {} sessions with {} instances: {}; `roster guard release` removes them",
@@ -160,14 +210,15 @@ fn concerns(status: &v1::GetStatusResponse) -> Vec<String> {
         "none" => concerns.push("what was answered is lost at a restart (durability none)".to_owned()),
         other => concerns.push(format!("durability {other} is not known to this version")),
     }
-    let notes = status.log.iter().flat_map(|log| &log.recovery_notes);
+    let notes = status.log.iter().chain(&status.queue_log).flat_map(|log| &log.recovery_notes);
     concerns.extend(notes.map(|note| format!("at its start: {note}")));
     concerns
 }
 
 impl Shown for Status {
     fn table(&self, paint: Paint) -> String {
-        let mut lines = match (self.read_only.is_some(), self.healthy) {
+        let queues_read_only = self.queues.as_ref().is_some_and(|queues| queues.read_only.is_some());
+        let mut lines = match (self.read_only.is_some() || queues_read_only, self.healthy) {
             (true, _) => format!("{}\n", paint.text(Tone::Bad, "DEGRADED")),
             (false, false) => format!("{}\n", paint.text(Tone::Careful, "serving, but look at this")),
             (false, true) => format!("{}\n", paint.text(Tone::Good, "healthy")),
@@ -196,7 +247,8 @@ impl Shown for Status {
     }
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes in the largest unit that they fill.
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
         // Tenths by whole numbers: no rounding up to the next unit.
@@ -226,6 +278,18 @@ mod tests {
         assert!(Status::new(of("synced")).healthy);
         assert!(!Status::new(of("os")).healthy);
         assert!(!Status::new(of("none")).healthy);
+    }
+
+    #[test]
+    fn queues_are_shown_where_there_are_any() {
+        let mut status = v1::GetStatusResponse { durability: "synced".into(), ..Default::default() };
+        assert!(!Status::new(status.clone()).text().contains("queues"));
+        (status.queues, status.queue_messages, status.queue_bytes) = (2, 30, 3072);
+        let shown = Status::new(status.clone()).text();
+        assert!(shown.contains("queues\t2, 30 messages of 3.0 KiB\n"), "{shown}");
+        status.queues_read_only = "the disk is full".into();
+        let shown = Status::new(status).table(Paint::Plain);
+        assert!(shown.starts_with("DEGRADED\n  ! its queues take no changes: the disk is full\n"), "{shown}");
     }
 
     #[test]

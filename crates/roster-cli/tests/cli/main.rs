@@ -7,6 +7,7 @@
 
 mod joining;
 mod questions;
+mod queues;
 mod registering;
 mod running;
 mod serving;

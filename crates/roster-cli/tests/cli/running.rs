@@ -21,14 +21,15 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `roster` against the node at `url`; lines of both its outputs are heard.
     pub(crate) fn start(url: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin("roster"))
-            .args(arguments)
-            .env("ROSTER_SERVER", url)
-            .env("NO_COLOR", "1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("roster"));
+        command.args(arguments).env("ROSTER_SERVER", url);
+        Self::of(command)
+    }
+
+    /// The same of a command with an input or an environment of its own.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let command = command.env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let outputs: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];

@@ -47,6 +47,15 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_wrong() {
         (&["drain", "10.0.0.7:80"], "add --service NAME"),
         (&["cutover", "orders", "often"], "or clear"),
         (&["watch"], "<NAME|PREFIX/|--all>"),
+        (&["queue", "create", "orders", "--attempts-max", "0"], "attempts-max is 0; it goes from 1"),
+        (&["queue", "create", "orders", "--message-max", "much"], "write it like 65536, 64KiB"),
+        (&["queue", "update", "orders"], "give at least one setting"),
+        (&["queue", "publish", "orders", "one", "--input", "json"], "cannot be used with"),
+        (&["queue", "publish", "orders", "--header", "a=1", "--header", "a=2"], "it stands twice"),
+        (&["queue", "consume", "orders", "--parallel", "2"], "-- <COMMAND>"),
+        (&["queue", "purge", "orders"], "--part"),
+        (&["queue", "dead", "drop", "orders"], "<ID"),
+        (&["queue", "dead", "drop", "orders", "1", "--all"], "cannot be used with"),
         (&["watch", "orders", "--all"], "cannot be used with"),
         (&["services", "team"], "ends in /"),
         (&["serve", "--set", "log.histroy=1h", "--print-settings"], "unknown setting \"log.histroy\""),
@@ -72,6 +81,9 @@ fn without_a_node_questions_end_with_5_quickly() {
         &["rebuild"],
         &["watch", "orders"],
         &["watch", "--all", "--once"],
+        &["queue", "list"],
+        &["queue", "publish", "orders", "one"],
+        &["queue", "consume", "orders"],
     ] {
         let begin = Instant::now();
         let said = stderr(roster(question).args(["--server", &url]));
