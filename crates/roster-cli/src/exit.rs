@@ -182,8 +182,6 @@ fn of_client(error: &ClientError) -> Exit {
         | ClientError::Unintelligible { .. }
         | ClientError::Closed { .. }
         | ClientError::Ended { .. }
-        | ClientError::NotEncoded { .. }
-        | ClientError::Closed { .. }
         | ClientError::NoFarewell { .. } => Exit::Failure,
     }
 }
