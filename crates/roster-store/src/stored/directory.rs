@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use prost::Message;
 use roster_core::directory::{Command, StateItem};
 
-use super::{from_stored, messages, to_stored};
+use super::{from_stored, messages, registration, to_stored};
 use crate::codec::{Codec, InvalidRecord};
 
 /// The directory: its commands, and its state as a list of facts.
@@ -19,7 +19,21 @@ impl Codec for Directory {
     const CONTENT_NAME: &'static str = "directory";
 
     fn encode_command(command: &Command, into: &mut BytesMut) {
-        encode(&to_stored::command(command), into);
+        match command {
+            Command::Register { session, registration: facts, handover, cutover } => {
+                registration::encode_register(*session, facts, *handover, *cutover, into);
+            }
+            Command::StartNode
+            | Command::OpenSession { .. }
+            | Command::ResumeSession { .. }
+            | Command::SuspectSession { .. }
+            | Command::ExpireSession { .. }
+            | Command::CloseSession { .. }
+            | Command::Deregister { .. }
+            | Command::Drain { .. }
+            | Command::SetCutover { .. }
+            | Command::FinishHandover { .. } => encode(&to_stored::command(command), into),
+        }
     }
 
     fn decode_command(bytes: &[u8]) -> Result<Command, InvalidRecord> {
@@ -27,7 +41,14 @@ impl Codec for Directory {
     }
 
     fn encode_item(item: &StateItem, into: &mut BytesMut) {
-        encode(&to_stored::item(item), into);
+        match item {
+            StateItem::Instance { instance, place, handover } => {
+                registration::encode_instance(instance, *place, *handover, into);
+            }
+            StateItem::Counters { .. } | StateItem::Session { .. } | StateItem::Service { .. } => {
+                encode(&to_stored::item(item), into);
+            }
+        }
     }
 
     fn decode_item(bytes: &[u8]) -> Result<StateItem, InvalidRecord> {

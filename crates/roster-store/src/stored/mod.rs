@@ -5,6 +5,7 @@
 //! version, since an older program would drop what it does not know.
 
 mod directory;
+mod fields;
 mod from_stored;
 mod messages;
 mod queue_from_stored;
@@ -12,6 +13,7 @@ mod queue_messages;
 mod queue_publish;
 mod queue_to_stored;
 mod queues;
+mod registration;
 mod to_stored;
 
 pub use directory::Directory;

@@ -124,7 +124,7 @@ fn registration(facts: &Registration) -> messages::Registration {
     }
 }
 
-fn cutover(cutover: Cutover) -> messages::Cutover {
+pub(super) fn cutover(cutover: Cutover) -> messages::Cutover {
     match cutover {
         Cutover::After(instances) => messages::Cutover { after: instances.get() },
         Cutover::SideBySide => messages::Cutover { after: 0 },
@@ -139,7 +139,7 @@ fn suspect_reason(reason: directory::SuspectReason) -> messages::SuspectReason {
     }
 }
 
-fn liveness(liveness: directory::Liveness) -> messages::Liveness {
+pub(super) fn liveness(liveness: directory::Liveness) -> messages::Liveness {
     use directory::SuspectReason;
     match liveness {
         directory::Liveness::Up => messages::Liveness::Up,
