@@ -15,7 +15,7 @@ use roster_core::directory::{Command, Directory, Effects, Event};
 use roster_core::view::Group;
 use roster_core::{Grace, Handover, Label, Position, Registration, SecretHash, SessionId, Timestamp};
 use roster_proto::convert::{encode_events, parse_group, parse_register};
-use roster_proto::v1;
+use roster_proto::{encoded, v1};
 
 const OPERATIONS: u32 = 1_000;
 
@@ -56,7 +56,9 @@ fn events() -> Vec<Event> {
     directory.apply(at, Command::OpenSession { secret, grace: Grace::default(), client }, &mut effects);
     let mut events = Vec::new();
     for number in 0..OPERATIONS {
-        let (registration, ..) = parse_register(&register(number)).unwrap();
+        let bytes = registration(number).encode_to_vec().into();
+        let register = encoded::Register { registration: Some(bytes), ..Default::default() };
+        let (registration, ..) = parse_register(&register).unwrap();
         let (session, handover) = (SessionId::new(1), Handover::default());
         directory.apply(at, Command::Register { session, registration, handover, cutover: None }, &mut effects);
         events.append(&mut effects.events);
@@ -72,14 +74,13 @@ fn groups() -> Vec<Bytes> {
 #[library_benchmark]
 #[bench::thousand(message())]
 fn decode_registrations(message: Bytes) -> Vec<Arc<Registration>> {
-    let Some(v1::session_request::Request::Operations(operations)) =
-        v1::SessionRequest::decode(message).unwrap().request
+    let Some(encoded::Request::Operations(operations)) = encoded::SessionRequest::decode(message).unwrap().request
     else {
         panic!("no operations")
     };
     let mut parsed = Vec::with_capacity(operations.operations.len());
     for operation in &operations.operations {
-        let Some(v1::operation::Operation::Register(register)) = &operation.operation else { panic!("no register") };
+        let Some(encoded::SessionOperation::Register(register)) = &operation.operation else { panic!("no register") };
         parsed.push(parse_register(register).unwrap().0);
     }
     parsed

@@ -6,11 +6,10 @@ use prost::bytes::Bytes;
 use roster_core::directory::{Caller, Command, Outcome, SuspectReason};
 use roster_core::{Label, Position, SessionId};
 use roster_proto::convert::{encode_instance, invalid, parse_grace, parse_register, status_of};
+use roster_proto::encoded::{self, Request, SessionOperation as Ask};
 use roster_proto::v1;
 use roster_proto::v1::farewell::Reason;
-use roster_proto::v1::operation::Operation as Ask;
 use roster_proto::v1::result::Outcome as Answer;
-use roster_proto::v1::session_request::Request;
 use roster_proto::v1::session_response::Response;
 use tokio::time::{Duration, Instant};
 use tonic::Streaming;
@@ -21,9 +20,9 @@ use super::ledger::{Attached, Book, Ledger, SessionSender, instance_id, tell};
 pub(super) const DRAIN_DEADLINE_MILLIS: u32 = 10_000;
 
 /// Speaks until the stream ends.
-pub(super) async fn converse(book: Arc<Book>, mut requests: Streaming<v1::SessionRequest>, sender: SessionSender) {
+pub(super) async fn converse(book: Arc<Book>, mut requests: Streaming<encoded::SessionRequest>, sender: SessionSender) {
     let hello = match requests.message().await {
-        Ok(Some(v1::SessionRequest { request: Some(Request::Hello(hello)) })) => hello,
+        Ok(Some(encoded::SessionRequest { request: Some(Request::Hello(hello)) })) => hello,
         Ok(_) | Err(_) => return dismiss(&sender, Reason::Protocol, "the first request is hello"),
     };
     let (session, attachment, epoch, interval) = match book.with(|ledger| ledger.attach(&hello, &sender)) {
@@ -131,7 +130,7 @@ impl Ledger {
         Ok((session, attachment, self.epoch, self.ping_interval))
     }
 
-    fn operate(&mut self, session: SessionId, operations: v1::Operations, sender: &SessionSender) {
+    fn operate(&mut self, session: SessionId, operations: encoded::Operations, sender: &SessionSender) {
         let mut results = Vec::new();
         let mut drains = Vec::new();
         for operation in operations.operations {
@@ -174,7 +173,7 @@ impl Ledger {
         self.end_drain_in(Duration::from_millis(deadline_ms.into()), drain);
     }
 
-    fn take_registration(&mut self, session: SessionId, register: &v1::Register) -> Answer {
+    fn take_registration(&mut self, session: SessionId, register: &encoded::Register) -> Answer {
         self.registrations += 1;
         if let Some(refusal) = self.refusals.pop_front() {
             return Answer::Refusal(refusal);

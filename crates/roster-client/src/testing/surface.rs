@@ -38,7 +38,7 @@ impl Registry for Surface {
 
     async fn session(
         &self,
-        request: Request<Streaming<v1::SessionRequest>>,
+        request: Request<Streaming<roster_proto::encoded::SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (sender, responses) = mpsc::channel(OUTBOX);
         tokio::spawn(converse(self.book.clone(), request.into_inner(), sender));

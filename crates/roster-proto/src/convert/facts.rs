@@ -2,51 +2,28 @@
 
 use std::sync::Arc;
 
-use roster_core::{Address, Cutover, Grace, Handover, Kind, Label, Metadata, Registration, ServiceName, Tags, limits};
+use roster_core::{Cutover, Grace, Handover, Kind, Registration};
 
 use super::refusal::invalid;
-use crate::v1;
+use super::registration::Fields;
+use crate::{encoded, v1};
 
 type Parsed<T> = Result<T, v1::Refusal>;
 
-/// The words of a [`v1::Register`].
+/// The words of a [`v1::Register`], read from its bytes.
 ///
 /// # Errors
 /// A refusal that names the field.
-pub fn parse_register(register: &v1::Register) -> Parsed<(Arc<Registration>, Handover, Option<Cutover>)> {
-    let registration =
-        register.registration.as_ref().ok_or_else(|| missing("registration", "say what is to be registered"))?;
+pub fn parse_register(register: &encoded::Register) -> Parsed<(Arc<Registration>, Handover, Option<Cutover>)> {
+    let registration = register.registration.as_ref();
+    let registration = registration.ok_or_else(|| missing("registration", "say what is to be registered"))?;
     let handover = parse_handover(register.handover_ms)?;
     let cutover = register.cutover.as_ref().map(parse_cutover).transpose()?;
-    Ok((Arc::new(parse_registration(registration)?), handover, cutover))
+    Ok((Arc::new(Fields::decode(registration)?.parse()?), handover, cutover))
 }
 
 pub(super) fn parse_registration(wire: &v1::Registration) -> Parsed<Registration> {
-    let kind = match wire.kind() {
-        v1::Kind::Member => Kind::Member,
-        v1::Kind::Main => Kind::Main,
-        v1::Kind::Singleton => Kind::Singleton,
-        v1::Kind::Unspecified => {
-            return Err(v1::Refusal {
-                code: v1::refusal::Code::InvalidKind.into(),
-                message: format!("kind {} is not one of member (1), main (2), singleton (3)", wire.kind),
-                ..Default::default()
-            });
-        }
-    };
-    let registration = Registration {
-        service: ServiceName::parse(&wire.service).map_err(invalid)?,
-        address: Address::parse(&wire.host, wire.port).map_err(invalid)?,
-        kind,
-        node_index: wire.node_index,
-        version: wire.version,
-        weight: wire.weight.unwrap_or(limits::WEIGHT_DEFAULT),
-        zone: Label::parse("zone", &wire.zone).map_err(invalid)?,
-        tags: Tags::parse(wire.tags.iter().map(String::as_str)).map_err(invalid)?,
-        metadata: Metadata::parse(wire.metadata.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())))
-            .map_err(invalid)?,
-    };
-    registration.check().map_err(invalid)
+    Fields::from(wire).parse()
 }
 
 /// The wire form of a registration.

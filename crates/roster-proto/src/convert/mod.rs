@@ -8,6 +8,7 @@ mod facts;
 mod instance;
 mod queue;
 mod refusal;
+mod registration;
 
 pub use event::{encode_event, encode_events, encode_group, encode_notice, parse_event, parse_group};
 pub use facts::{encode_cutover, encode_registration, parse_cutover, parse_grace, parse_handover, parse_register};

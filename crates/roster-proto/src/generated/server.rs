@@ -24,7 +24,7 @@ pub mod registry_server {
         /// and lost after its grace.
         async fn session(
             &self,
-            request: tonic::Request<tonic::Streaming<crate::v1::SessionRequest>>,
+            request: tonic::Request<tonic::Streaming<crate::encoded::SessionRequest>>,
         ) -> std::result::Result<tonic::Response<Self::SessionStream>, tonic::Status>;
         /// Server streaming response type for the Watch method.
         type WatchStream: tonic::codegen::tokio_stream::Stream<
@@ -173,7 +173,7 @@ pub mod registry_server {
                     struct SessionSvc<T: Registry>(pub Arc<T>);
                     impl<
                         T: Registry,
-                    > tonic::server::StreamingService<crate::v1::SessionRequest>
+                    > tonic::server::StreamingService<crate::encoded::SessionRequest>
                     for SessionSvc<T> {
                         type Response = crate::v1::SessionResponse;
                         type ResponseStream = T::SessionStream;
@@ -184,7 +184,7 @@ pub mod registry_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                tonic::Streaming<crate::v1::SessionRequest>,
+                                tonic::Streaming<crate::encoded::SessionRequest>,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);

@@ -35,7 +35,10 @@ impl Registry for RegistryApi {
     type WatchStream = WatchResponses;
     type DrainStream = DrainResponses;
 
-    async fn session(&self, request: Request<Streaming<v1::SessionRequest>>) -> Answer<SessionResponses> {
+    async fn session(
+        &self,
+        request: Request<Streaming<roster_proto::encoded::SessionRequest>>,
+    ) -> Answer<SessionResponses> {
         session::open(self.0.clone(), request.into_inner()).map(Response::new)
     }
 

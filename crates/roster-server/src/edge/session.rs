@@ -6,10 +6,10 @@ use std::time::Duration;
 use roster_core::directory::{Caller, Command};
 use roster_core::{InstanceId, Label, SecretHash, SessionId};
 use roster_proto::convert::{invalid, parse_grace, parse_register};
+use roster_proto::encoded::{self, Request as Wire, SessionOperation};
 use roster_proto::v1;
 use roster_proto::v1::farewell::Reason;
 use roster_proto::v1::refusal::Code;
-use roster_proto::v1::session_request::Request as Wire;
 use roster_proto::v1::session_response::Response;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
@@ -33,7 +33,7 @@ pub(crate) type SessionResponses = tokio_stream::adapters::Map<
 >;
 
 /// Starts the task of one stream and returns what it answers.
-pub(super) fn open(desk: Desk, requests: Streaming<v1::SessionRequest>) -> Result<SessionResponses, Status> {
+pub(super) fn open(desk: Desk, requests: Streaming<encoded::SessionRequest>) -> Result<SessionResponses, Status> {
     let max = desk.limits.sessions;
     let place = Place::take(&desk.gauges, |gauges| &gauges.sessions, max)
         .ok_or_else(|| too_many("sessions with a stream", max))?;
@@ -48,7 +48,7 @@ pub(super) fn open(desk: Desk, requests: Streaming<v1::SessionRequest>) -> Resul
 
 struct SessionStream {
     desk: Desk,
-    requests: Streaming<v1::SessionRequest>,
+    requests: Streaming<encoded::SessionRequest>,
     link: SessionLink,
     _place: Place,
 }
@@ -56,7 +56,7 @@ struct SessionStream {
 impl SessionStream {
     async fn run(mut self) {
         let hello = match tokio::time::timeout(HELLO_TIMEOUT, self.requests.message()).await {
-            Ok(Ok(Some(v1::SessionRequest { request: Some(Wire::Hello(hello)) }))) => hello,
+            Ok(Ok(Some(encoded::SessionRequest { request: Some(Wire::Hello(hello)) }))) => hello,
             Ok(Ok(Some(_))) => return self.protocol_error("the first request must be `hello`"),
             Err(_) => return self.protocol_error("no `hello` came in time"),
             Ok(Ok(None) | Err(_)) => return,
@@ -99,7 +99,7 @@ impl SessionStream {
                 request = self.requests.message() => request,
                 () = self.link.ended() => return false,
             };
-            let Ok(Some(v1::SessionRequest { request })) = request else { return false };
+            let Ok(Some(encoded::SessionRequest { request })) = request else { return false };
             match request {
                 Some(Wire::Operations(operations)) => {
                     let Ok(permit) = in_flight.clone().acquire_owned().await else { return false };
@@ -143,7 +143,11 @@ impl SessionStream {
     }
 
     /// What parses becomes commands; what does not is answered here.
-    fn parse(&self, session: SessionId, operations: v1::Operations) -> Result<(Vec<Command>, Vec<Request>), String> {
+    fn parse(
+        &self,
+        session: SessionId,
+        operations: encoded::Operations,
+    ) -> Result<(Vec<Command>, Vec<Request>), String> {
         let max = self.desk.limits.operations_per_message;
         if operations.operations.len() > max {
             let count = operations.operations.len();
@@ -199,17 +203,16 @@ impl SessionStream {
     }
 }
 
-fn command_of(session: SessionId, operation: v1::Operation) -> Result<(Command, Option<u32>), v1::Refusal> {
-    use v1::operation::Operation as Wire;
+fn command_of(session: SessionId, operation: encoded::Operation) -> Result<(Command, Option<u32>), v1::Refusal> {
     match operation.operation {
-        Some(Wire::Register(register)) => {
+        Some(SessionOperation::Register(register)) => {
             let (registration, handover, cutover) = parse_register(&register)?;
             Ok((Command::Register { session, registration, handover, cutover }, None))
         }
-        Some(Wire::Deregister(deregister)) => {
+        Some(SessionOperation::Deregister(deregister)) => {
             Ok((Command::Deregister { session, instance: InstanceId::new(deregister.instance_id) }, None))
         }
-        Some(Wire::Drain(drain)) => {
+        Some(SessionOperation::Drain(drain)) => {
             let millis = drain.deadline_ms.unwrap_or(DRAIN_MILLIS_DEFAULT);
             let caller = Caller::Session(session);
             Ok((Command::Drain { caller, instance: InstanceId::new(drain.instance_id) }, Some(millis)))
