@@ -56,7 +56,12 @@ impl Embedded {
 
     /// A client of this node, to be named and built.
     pub fn client(&self) -> Builder {
-        Client::builder().endpoint(ENDPOINT).transport(Inside(self.node.dialer()))
+        Client::builder().endpoint(ENDPOINT).transport(self.transport())
+    }
+
+    /// The way to this node, for whoever puts something between it and its clients.
+    pub fn transport(&self) -> Inside {
+        Inside(self.node.dialer())
     }
 
     /// Waits until the node cannot go on.
