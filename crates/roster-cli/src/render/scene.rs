@@ -85,6 +85,11 @@ impl SceneReport {
         self.screen.show_in_passing(|paint| format!("   {}\n", paint.text(Tone::Faint, sentence)))
     }
 
+    /// A line for people that is neither a sentence nor a value, with its indent and its line end.
+    pub(crate) fn pass(&self, line: impl FnOnce(Paint) -> String) -> io::Result<()> {
+        self.screen.show_in_passing(line)
+    }
+
     /// A value for scripts.
     pub(crate) fn fact(&mut self, name: &'static str, fact: Fact) {
         self.values.push((name, Value::Fact(fact)));

@@ -1,4 +1,4 @@
-//! Where the node of the demo keeps its data, and what all processes have to say.
+//! Where the nodes of the demo keep their data, and what all processes have to say.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -51,6 +51,11 @@ impl Folder {
     /// The node's.
     pub(super) fn data(&self) -> PathBuf {
         self.path.join("data")
+    }
+
+    /// That of a member with this number.
+    pub(super) fn member_data(&self, number: usize) -> PathBuf {
+        self.path.join("members").join(number.to_string())
     }
 
     /// What the processes say, each at the end of what is there.

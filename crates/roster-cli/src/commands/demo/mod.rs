@@ -1,10 +1,11 @@
-//! `roster demo`: what Roster does, seen in half a minute.
+//! `roster demo`: what Roster does, seen in about a minute.
 //!
 //! Everything in it is real: the node and the members are processes of this binary, the watcher is the
 //! SDK's. Only the demo acts and only the watcher in it measures, so that every time comes from one clock.
 //! A scene is a file in `scenes`: it acts on the [`Stage`](stage::Stage) and tells a report.
 
 mod folder;
+mod ledger;
 mod load;
 mod member;
 mod node;
@@ -12,6 +13,7 @@ mod part;
 mod process;
 mod scenes;
 mod stage;
+mod traffic;
 mod watcher;
 
 use std::path::PathBuf;
@@ -33,9 +35,9 @@ Examples:
   roster demo --keep
   roster demo --output json | jq '.values'
 
-It takes some seconds, asks nothing, and leaves nothing behind: a node on a free port with its data
-in a temporary directory, processes that register, a watcher, a SIGKILL, a restart under load, and a
-hand-over. Ends with 1 when something is not as it should be, and says what. Where temporary files
+It takes about a minute, asks nothing, and leaves nothing behind: a node on a free port with its data
+in a temporary directory, processes that register, a watcher, a SIGKILL, a restart under load, a
+hand-over, and a message each millisecond through nodes with queues that come and go. Ends with 1 when something is not as it should be, and says what. Where temporary files
 are in memory, syncing costs nothing; --data-dir shows it on a disk.
 Fields of --output text: step, name, value.")]
 pub(crate) struct Demo {
@@ -45,6 +47,9 @@ pub(crate) struct Demo {
     /// Where the data goes, and stays; empty or not there yet [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Nodes with queues that join, one a second, before all but the last leave again
+    #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(u16).range(2..=100))]
+    members: u16,
 }
 
 /// Does one part of it; see [`DemoPart`].
@@ -72,8 +77,8 @@ async fn perform(demo: &Demo, screen: Screen) -> anyhow::Result<Exit> {
         None => Folder::temporary()?,
     };
     screen
-        .show_in_passing(|_| "Roster in a few seconds. Every time below is measured as it happens.\n\n".to_owned())?;
-    let mut stage = Stage::new(folder);
+        .show_in_passing(|_| "Roster in about a minute. Every time below is measured as it happens.\n\n".to_owned())?;
+    let mut stage = Stage::new(folder, demo.members.into());
     let mut summary = Summary::default();
     let played = tokio::select! {
         played = scenes::play(&mut stage, &mut summary, screen) => Some(played),

@@ -17,6 +17,8 @@ use crate::render::{Paint, Tone};
 pub(super) const ORDERS: &str = "demo/orders";
 /// How many they are.
 pub(super) const MEMBERS: usize = 3;
+/// The service of the nodes with queues.
+pub(super) const MESSAGES: &str = "demo/messages";
 /// How long anything that should happen at once may take on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,14 +31,26 @@ pub(super) struct Stage {
     pub(super) members: Vec<Member>,
     /// What the demo holds until it is cleared.
     pub(super) held: Vec<(Registrar, Handle)>,
+    /// The nodes with queues, in the order in which they came.
+    pub(super) queue_members: Vec<Node>,
+    /// How many of them there are at most.
+    pub(super) queue_members_max: usize,
     node: Option<Node>,
     watcher: Option<Watcher>,
 }
 
 impl Stage {
     /// Empty.
-    pub(super) fn new(folder: Folder) -> Self {
-        Self { folder, members: Vec::new(), held: Vec::new(), node: None, watcher: None }
+    pub(super) fn new(folder: Folder, queue_members_max: usize) -> Self {
+        Self {
+            folder,
+            members: Vec::new(),
+            held: Vec::new(),
+            queue_members: Vec::new(),
+            queue_members_max,
+            node: None,
+            watcher: None,
+        }
     }
 
     pub(super) fn set_node(&mut self, node: Node) {
@@ -96,16 +110,28 @@ impl Stage {
         Ok(self.members.remove(place))
     }
 
+    /// One more node with queues, which serves but may not be registered yet.
+    ///
+    /// # Errors
+    /// When it does not come to serving.
+    pub(super) async fn start_queue_member(&mut self, number: usize) -> anyhow::Result<&Node> {
+        let node = Node::start_member(&self.folder, number, None, &self.node()?.url(), MESSAGES).await?;
+        self.queue_members.push(node);
+        self.queue_members.last().context("it was added")
+    }
+
     /// What can be tried while everything goes on.
     pub(super) fn invitation(&self, paint: Paint) -> String {
         let url = self.node.as_ref().map(Node::url).unwrap_or_default();
         let victim = self.members.first().and_then(Member::process_id).map(|id| id.to_string()).unwrap_or_default();
         let address = self.members.last().map(|member| member.address().to_string()).unwrap_or_default();
+        let keeper = self.queue_members.last().map(Node::url).unwrap_or_default();
         let tries = [
             (format!("roster --server {url} watch --all"), "follows what changes"),
             (format!("roster --server {url} services"), "lists the services"),
             (format!("roster --server {url} get {ORDERS}"), "shows the members"),
             (format!("curl http://{address}"), "calls one of them"),
+            (format!("roster --server {keeper} queue list"), "shows the queue of the last node with queues"),
             (format!("kill -9 {victim}"), "kills one of them"),
             (format!("roster --server {url} status"), "shows how the node is doing"),
         ];
@@ -130,7 +156,7 @@ impl Stage {
     /// # Errors
     /// When something did not end in order; it has been killed then.
     pub(super) async fn clear(self) -> anyhow::Result<(u64, bool)> {
-        let Self { folder, members, held, node, watcher } = self;
+        let Self { folder, members, held, queue_members, queue_members_max: _, node, watcher } = self;
         drop(watcher);
         let mut all_well = Ok(());
         for (registrar, handle) in held {
@@ -144,9 +170,17 @@ impl Stage {
             // All at once; one that has ended needs no telling.
             let _ = member.signal(Signal::TERM);
         }
+        for member in &queue_members {
+            let _ = member.ask_to_stop();
+        }
         for member in members {
             // Without a node it would wait for a farewell in vain.
             let ended = if node.is_some() { member.stop().await } else { member.kill().await };
+            all_well = all_well.and(ended);
+            stopped += 1;
+        }
+        for member in queue_members {
+            let ended = if node.is_some() { member.stop().await } else { member.kill().await.map(drop) };
             all_well = all_well.and(ended);
             stopped += 1;
         }

@@ -2,6 +2,7 @@
 //! added is a file here, a name and a line in each of the matches below.
 
 mod begin;
+mod cluster;
 mod goodbye;
 mod handover;
 mod join;
@@ -25,10 +26,19 @@ enum Scene {
     Restart,
     Goodbye,
     Handover,
+    Cluster,
 }
 
-const SCENES: [Scene; 7] =
-    [Scene::Begin, Scene::Join, Scene::Register, Scene::Kill, Scene::Restart, Scene::Goodbye, Scene::Handover];
+const SCENES: [Scene; 8] = [
+    Scene::Begin,
+    Scene::Join,
+    Scene::Register,
+    Scene::Kill,
+    Scene::Restart,
+    Scene::Goodbye,
+    Scene::Handover,
+    Scene::Cluster,
+];
 
 impl Scene {
     /// In the output for scripts; it does not change.
@@ -41,6 +51,7 @@ impl Scene {
             Self::Restart => "restart",
             Self::Goodbye => "goodbye",
             Self::Handover => "handover",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -53,6 +64,7 @@ impl Scene {
             Self::Restart => "64 registrations are always under way. The node is killed and started again.",
             Self::Goodbye => "One of the three is stopped: SIGTERM. It drains, then says goodbye.",
             Self::Handover => "The singleton demo/leader goes from A to B, with a hand-over of 3 s.",
+            Self::Cluster => "A message each ms through demo/messages, whose nodes come, die, return and leave.",
         }
     }
 
@@ -65,6 +77,7 @@ impl Scene {
             Self::Restart => restart::play(stage, report).await,
             Self::Goodbye => goodbye::play(stage, report).await,
             Self::Handover => handover::play(stage, report).await,
+            Self::Cluster => cluster::play(stage, report).await,
         }
     }
 }
