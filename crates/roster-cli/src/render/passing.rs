@@ -47,13 +47,15 @@ impl Passing<'_> {
         let up = self.members.iter().filter(|mark| **mark == Mark::Up).count();
         let gap = format!("{:.1} ms", self.gap.as_secs_f64() * 1e3);
         let line = format!(
-            "   {:>3} s {bar}{rest} {up:>3} {:>SENT_CHARS$} {:>SENT_CHARS$} {gap:>GAP_CHARS$}  {}",
+            "   {:>3} s {bar}{rest} {up:>3} {:>SENT_CHARS$} {:>SENT_CHARS$} {gap:>GAP_CHARS$}",
             self.second,
             grouped(self.sent),
             grouped(self.received),
-            paint.text(Tone::Faint, self.news),
         );
-        format!("{}\n", line.trim_end())
+        match self.news {
+            "" => format!("{line}\n"),
+            news => format!("{line}  {}\n", paint.text(Tone::Faint, news)),
+        }
     }
 }
 

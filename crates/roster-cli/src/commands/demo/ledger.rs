@@ -1,4 +1,4 @@
-//! What became of each message: when it was due, who stored it, and how often it was received.
+//! What became of the messages: when each was due, who stores any, and whether and how often each was received.
 //!
 //! A message is known by its number; they are counted from 0 in the order in which they are due.
 
@@ -34,7 +34,6 @@ struct State {
 #[derive(Debug)]
 struct Fate {
     due: Instant,
-    stored_by: Option<InstanceId>,
     is_received: bool,
 }
 
@@ -68,17 +67,15 @@ impl Ledger {
     /// The next message, which is due at that moment. Its number.
     pub(super) fn sent(&self, due: Instant) -> usize {
         let mut state = self.lock();
-        state.messages.push(Fate { due, stored_by: None, is_received: false });
+        state.messages.push(Fate { due, is_received: false });
         state.messages.len() - 1
     }
 
-    pub(super) fn stored(&self, number: usize, member: InstanceId, at: Instant) {
+    /// A message that was sent is stored by that member.
+    pub(super) fn stored(&self, member: InstanceId, at: Instant) {
         let mut state = self.lock();
         state.first_stored.entry(member).or_insert(at);
-        if let Some(fate) = state.messages.get_mut(number) {
-            fate.stored_by = Some(member);
-            state.answered += 1;
-        }
+        state.answered += 1;
     }
 
     pub(super) fn failed(&self, why: String) {
@@ -113,12 +110,6 @@ impl Ledger {
     /// When this member stored its first message, if it has.
     pub(super) fn first_stored_by(&self, member: InstanceId) -> Option<Instant> {
         self.lock().first_stored.get(&member).copied()
-    }
-
-    /// Messages that this member has stored and nobody has received.
-    pub(super) fn kept_by(&self, member: InstanceId) -> usize {
-        let is_kept = |fate: &&Fate| fate.stored_by == Some(member) && !fate.is_received;
-        self.lock().messages.iter().filter(is_kept).count()
     }
 
     /// Whether everything that was sent has been received, and nobody waits for an answer.
@@ -162,21 +153,16 @@ impl State {
 mod tests {
     use super::*;
 
-    fn member(id: u64) -> InstanceId {
-        InstanceId::new(id)
-    }
-
     #[test]
     fn a_message_that_comes_twice_is_a_duplicate_and_one_that_does_not_is_missing() {
-        let (ledger, now) = (Ledger::default(), Instant::now());
+        let (ledger, member, now) = (Ledger::default(), InstanceId::new(7), Instant::now());
         for number in 0..3 {
             assert_eq!(ledger.sent(now), number);
-            ledger.stored(number, member(7), now);
+            ledger.stored(member, now);
         }
         ledger.received(2, now);
         ledger.received(0, now);
         ledger.received(2, now);
-        assert_eq!(ledger.kept_by(member(7)), 1);
         assert!(!ledger.is_settled());
         let account = ledger.account();
         assert_eq!((account.received, account.duplicates, account.missing), (2, 1, vec![1]));

@@ -150,7 +150,7 @@ async fn publish(producer: ClusterProducer<Note>, ledger: Arc<Ledger>, stopped: 
                 let ledger = ledger.clone();
                 answers.spawn(async move {
                     match answer.await {
-                        Ok(receipt) => ledger.stored(number, receipt.member, Instant::now()),
+                        Ok(receipt) => ledger.stored(receipt.member, Instant::now()),
                         Err(error) => ledger.failed(exit::chain(&error.into())),
                     }
                 });

@@ -5,6 +5,8 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bytes::Bytes;
+use roster_client::queue::{Message, QueueName, Settings};
 use roster_client::{Change, InstanceId, RemovedCause};
 use roster_core::Address;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -21,15 +23,18 @@ use crate::render::{Fact, Mark, Measure, Passing, SceneReport};
 /// Between two that join.
 const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two that leave, unless leaving takes longer.
-const LEAVE_INTERVAL: Duration = Duration::from_millis(700);
+const LEAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long all are there before one is killed, and after it is back.
-const FULL: Duration = Duration::from_secs(2);
+const FULL: Duration = Duration::from_millis(1_500);
 /// How long the killed one is down before it is started again.
 const DOWN: Duration = Duration::from_secs(1);
 /// How long the last one is alone.
 const ALONE: Duration = Duration::from_secs(2);
 /// Between two lines for people.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// A queue that nobody consumes, at the one that is killed.
+const KEPT_QUEUE: &str = "kept";
+const KEPT: usize = 100;
 /// Missing messages that are named.
 const NAMED_MAX: usize = 10;
 
@@ -62,8 +67,8 @@ struct Story {
     addresses: Vec<String>,
     /// From the kill to the first message that it stored again.
     away: Duration,
-    /// Messages that only the killed one had.
-    kept: usize,
+    /// Of the messages that nobody consumed, what the killed one had on its return.
+    kept: u64,
     /// Members that did not leave as they should, and why.
     bad_leaves: Vec<String>,
 }
@@ -143,16 +148,19 @@ async fn kill_and_start_again(
     story: &mut Story,
 ) -> anyhow::Result<()> {
     let place = stage.queue_members_max / 2;
-    let (number, instance) = story.instances[place];
+    let (number, _) = story.instances[place];
     let since = stage.watcher()?.mark();
     let victim = stage.queue_members.remove(place);
     let address = victim.address()?;
+    let (queues, queue) = (commands::node::client(&[victim.url()])?.queues(), QueueName::parse(KEPT_QUEUE)?);
+    queues.create(&queue, Settings::default()).await?;
+    queues.publish(&queue, &vec![Message::plain(Bytes::from_static(b"for later")); KEPT]).await?;
+
     let killed = Instant::now();
     let listen = victim.kill().await?;
     view.borrow_mut().set(number, Mark::Killed, "is killed");
     sleep(DOWN).await;
 
-    story.kept = ledger.kept_by(instance);
     let registry = stage.node()?.url();
     let again = Node::start_member(&stage.folder, number, Some(listen), &registry, MESSAGES).await;
     stage.queue_members.insert(place, again.context("start the killed member again")?);
@@ -162,6 +170,9 @@ async fn kill_and_start_again(
     let stored = stored.with_context(|| format!("member {number} got no message within {PATIENCE:?} of its return"))?;
     story.away = stored.saturating_duration_since(killed);
     story.instances.push((number, instance));
+
+    story.kept = queues.get(&queue).await?.waiting;
+    queues.delete(&queue).await?;
     Ok(())
 }
 
@@ -214,14 +225,16 @@ fn tell(report: &mut SceneReport, most: usize, story: &Story, account: &Account)
     report.measure("sent", "messages sent, one each millisecond", Measure::Count(account.sent))?;
     report.measure("received", "of them received", Measure::Count(account.received))?;
     report.measure("missing", "of them missing", Measure::Count(account.missing.len()))?;
-    report.measure("failed", "of them refused or given up when they were published", Measure::Count(account.failed))?;
+    report.measure("failed", "of them that could not be published", Measure::Count(account.failed))?;
     report.measure("duplicates", "received once more", Measure::Count(account.duplicates))?;
     let (median, longest) = median_and_longest(account.delays.clone());
     report.measure("delay_ms", "its millisecond → stored on disk, and received (median)", Measure::Took(median))?;
     report.fact("delay_longest_ms", Fact::Took(longest));
     report.measure("longest_gap_ms", "the longest time between two receptions", Measure::Took(account.longest_gap))?;
     report.measure("away_ms", "SIGKILL to a member → started again, it stores messages", Measure::Took(story.away))?;
-    report.measure("kept", "messages that meanwhile only its disk had", Measure::Count(story.kept))?;
+    let kept = usize::try_from(story.kept)?;
+    let label = format!("of {KEPT} messages in it that nobody consumes, there after that");
+    report.measure("kept", &label, Measure::Count(kept))?;
     report.highlight("sent", "messages through queue nodes that come, die and leave");
     report.highlight("missing", "… of them missing");
     report.highlight("duplicates", "… received once more");
@@ -235,6 +248,7 @@ fn tell(report: &mut SceneReport, most: usize, story: &Story, account: &Account)
         let why = account.first_failure.as_deref().unwrap_or_default();
         format!("{} of {} messages could not be published: {why}", account.failed, account.sent)
     });
+    report.expect(kept == KEPT, || format!("the killed member came back with {kept} of {KEPT} messages that it kept"));
     let unanswered = account.sent.saturating_sub(account.answered + account.failed);
     report.expect(unanswered == 0, || format!("{unanswered} messages were never answered"));
     Ok(())
