@@ -42,6 +42,24 @@ fn every_read_is_timed_and_whole() {
 }
 
 #[test]
+fn every_message_is_timed_to_its_receipt_and_to_its_consumer() {
+    let measured = bench(&["queue", "--messages", "3000", "--consume", "--connections", "2", "--consumers", "3"]);
+    let [published, delivered] = measured["latencies"].as_array().unwrap().as_slice() else { panic!("{measured}") };
+    assert_eq!((&published["what"], &published["count"]), (&"published".into(), &3_000.into()), "{measured}");
+    assert_eq!((&delivered["what"], &delivered["count"]), (&"delivered".into(), &3_000.into()), "{measured}");
+    assert!(measured["figures"]["messages_per_second"].as_f64().unwrap() > 0.0, "{measured}");
+    assert!(measured["figures"]["syncs"].as_u64().unwrap() > 0, "{measured}");
+}
+
+#[test]
+fn messages_that_are_due_at_a_rate_are_published_no_faster() {
+    let measured = bench(&["queue", "--messages", "500", "--rate", "1000"]);
+    assert_eq!(measured["latencies"].as_array().unwrap().len(), 1, "{measured}");
+    let rate = measured["figures"]["messages_per_second"].as_f64().unwrap();
+    assert!((1.0..=1_010.0).contains(&rate), "{measured}");
+}
+
+#[test]
 fn a_killed_node_has_everything_again_and_so_have_its_sessions() {
     let measured = bench(&["restart", "--instances", "3000", "--rounds", "2"]);
     assert_eq!(measured["figures"]["instances_lost"], 0, "{measured}");
@@ -79,6 +97,7 @@ async fn a_node_that_was_measured_has_nothing_left() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path(), &[]);
     bench(&["register", "--instances", "200", "--connections", "4", "--server", &node.url()]);
+    bench(&["queue", "--messages", "200", "--consume", "--server", &node.url()]);
     let status = node.status().await;
-    assert_eq!((status.instances, status.sessions), (0, 0));
+    assert_eq!((status.instances, status.sessions, status.queues), (0, 0, 0));
 }

@@ -13,6 +13,7 @@ use super::get::{self, GetLoad};
 use super::growth::{self, GrowthLoad};
 use super::memory::{self, MemoryLoad};
 use super::node::{BenchNode, Grounds};
+use super::queue::{self, QueueLoad};
 use super::register::{self, RegisterLoad};
 use super::restart::{self, RestartLoad};
 use crate::commands::serve::{self, Serve};
@@ -52,6 +53,8 @@ enum Load {
     Crash(CrashLoad),
     /// Reads all instances of a service
     Get(GetLoad),
+    /// Publishes to a queue, and consumes from it
+    Queue(QueueLoad),
     /// Kills a node and starts it again
     Restart(RestartLoad),
     /// Looks at the memory of the node
@@ -91,9 +94,13 @@ impl Load {
     fn starts_its_nodes(&self) -> bool {
         match self {
             Self::Restart(_) | Self::Growth(_) => true,
-            Self::Register(_) | Self::Fanout(_) | Self::Crash(_) | Self::Get(_) | Self::Memory(_) | Self::Node(_) => {
-                false
-            }
+            Self::Register(_)
+            | Self::Fanout(_)
+            | Self::Crash(_)
+            | Self::Get(_)
+            | Self::Queue(_)
+            | Self::Memory(_)
+            | Self::Node(_) => false,
         }
     }
 }
@@ -109,6 +116,7 @@ async fn measure(load: Load, given: &[String], grounds: Grounds<'_>) -> anyhow::
         Load::Fanout(load) => fanout::run(&load, &node().await?).await,
         Load::Crash(load) => crash::run(&load, &node().await?).await,
         Load::Get(load) => get::run(&load, &node().await?).await,
+        Load::Queue(load) => queue::run(&load, &node().await?).await,
         Load::Memory(load) => memory::run(&load, &node().await?).await,
         Load::Restart(load) => restart::run(&load, grounds).await,
         Load::Growth(load) => growth::run(&load, grounds).await,

@@ -19,6 +19,8 @@ pub(super) struct Cost {
     pub(super) batches: u64,
     pub(super) commands: u64,
     pub(super) watch_resets: u64,
+    /// Of the log of the queues.
+    pub(super) queue_syncs: u64,
     process: Option<Process>,
 }
 
@@ -40,6 +42,7 @@ impl Cost {
             batches: log.batches,
             commands: log.commands,
             watch_resets: status.watch_resets,
+            queue_syncs: status.queue_log.unwrap_or_default().syncs,
             process,
         })
     }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::cost::Cost;
 use super::fanout::{self, FanoutLoad};
+use super::growth_queue;
 use super::latencies::Latencies;
 use super::node::{BenchNode, Grounds};
 use super::progress;
@@ -46,6 +47,7 @@ Starts a fresh node for each part:
   storm     10,000 watchers that arrive at once after a restart of the node
   service   one service of 50,000 instances: registered, listed, watched
   prefix    one watch over 100,000 services
+  queue     messages published and consumed with 10,000, 100,000, 1,000,000 and 10,000,000 waiting
 
 Lines of --output text: a name and a value; a name, a count, and the median, the 99th percentile and the
 maximum in microseconds.")]
@@ -66,6 +68,7 @@ enum Part {
     Storm,
     Service,
     Prefix,
+    Queue,
 }
 
 pub(super) async fn run(load: &GrowthLoad, grounds: Grounds<'_>) -> anyhow::Result<Measured> {
@@ -79,6 +82,7 @@ pub(super) async fn run(load: &GrowthLoad, grounds: Grounds<'_>) -> anyhow::Resu
             Part::Storm => found.storm(grounds).await.context("part storm")?,
             Part::Service => found.service(grounds).await.context("part service")?,
             Part::Prefix => found.prefix(grounds).await.context("part prefix")?,
+            Part::Queue => found.queue(grounds).await.context("part queue")?,
         }
     }
     Ok(Measured { workload: "growth", figures: found.figures, latencies: found.latencies })
@@ -255,6 +259,16 @@ impl Found {
         let delivered = fanout::measure(&load, &node).await?;
         self.latencies.push(delivered.latencies.percentiles("service_change_delivered"));
         standing.leave().await?;
+        Ok(())
+    }
+
+    async fn queue(&mut self, grounds: Grounds<'_>) -> anyhow::Result<()> {
+        let node = start(grounds).await?;
+        let sizes = [10_000, 100_000, 1_000_000, 10_000_000].map(|size| self.size(size).into());
+        for step in growth_queue::measure(&node, &sizes, self.size(200_000).into()).await? {
+            self.figures.extend(step.figures);
+            self.latencies.extend(step.latencies);
+        }
         Ok(())
     }
 
