@@ -12,13 +12,17 @@ mod benchmarks;
 mod cut_network;
 mod damaged_log;
 mod full_disk;
+mod killed_consumer;
 mod killed_node;
 mod ledger;
 mod node;
+mod poison;
+mod queue_churn;
 mod stopped_node;
 mod stopped_provider;
 mod stuck_watcher;
 mod syncs;
+mod waiting_messages;
 mod wire;
 
 use std::time::Duration;

@@ -56,12 +56,23 @@ impl Node {
         Self::start_by(roster(), listen, data_dir, settings)
     }
 
+    /// Starts a node that is a member of a service; returns when it serves.
+    pub(crate) fn start_member(listen: SocketAddr, data_dir: &Path, registry: &Node, service: &str) -> Self {
+        let mut command = serve(roster(), listen, data_dir);
+        command.args(["--join", &registry.url(), "--service", service]);
+        Self::start_command(command, listen)
+    }
+
     /// Starts a node by a command that runs `roster` with the arguments that it is given.
-    pub(crate) fn start_by(mut command: Command, listen: SocketAddr, data_dir: &Path, settings: &[&str]) -> Self {
-        command.args(["serve", "--log-level", "warn", "--listen", &listen.to_string(), "--data-dir"]).arg(data_dir);
+    pub(crate) fn start_by(command: Command, listen: SocketAddr, data_dir: &Path, settings: &[&str]) -> Self {
+        let mut command = serve(command, listen, data_dir);
         for setting in settings {
             command.args(["--set", setting]);
         }
+        Self::start_command(command, listen)
+    }
+
+    fn start_command(mut command: Command, listen: SocketAddr) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -100,6 +111,11 @@ impl Node {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() * 1024
     }
+}
+
+fn serve(mut command: Command, listen: SocketAddr, data_dir: &Path) -> Command {
+    command.args(["serve", "--log-level", "warn", "--listen", &listen.to_string(), "--data-dir"]).arg(data_dir);
+    command
 }
 
 impl Drop for Node {
