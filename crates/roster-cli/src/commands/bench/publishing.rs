@@ -176,7 +176,7 @@ impl Lane {
         while let Some((since, pending)) = self.waiting.front_mut() {
             let receipt = match Pin::new(pending).poll(context) {
                 Poll::Pending if answered > 0 => break,
-                polled => ready!(polled),
+                polled @ (Poll::Ready(_) | Poll::Pending) => ready!(polled),
             };
             receipt.context("publish")?;
             self.latencies.record(*now.get_or_insert_with(Instant::now) - *since);
