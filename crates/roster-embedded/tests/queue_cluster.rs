@@ -55,7 +55,27 @@ impl Member {
         Self { node, registrar, handle }
     }
 
-    /// In order: callers go elsewhere first.
+    /// Callers go elsewhere, consumers stay.
+    async fn drain(&self) {
+        let mut draining = soon("a drain", self.handle.drain(PATIENCE)).await.unwrap();
+        soon("that all have seen it", draining.finished()).await;
+    }
+
+    /// Waits until consumers have finished what it has.
+    async fn emptied(&self) {
+        let client = client(&self.node);
+        soon("an empty queue", async {
+            loop {
+                let status = client.queues().get(&orders()).await.unwrap();
+                if status.waiting + status.in_flight + status.failed == 0 {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// In order: callers go elsewhere first. What it has stays with it.
     async fn leave(self) {
         soon("to leave", self.handle.leave()).await.unwrap();
         soon("a farewell", self.registrar.close()).await.unwrap();
@@ -128,13 +148,15 @@ async fn members_join_and_leave_and_each_message_is_received() {
     }
     assert_eq!(homes.len(), 5, "each member gets its share");
     for member in members {
-        let publishing = async {
-            for _ in 0..100 {
+        let mut publishing = async || {
+            for _ in 0..50 {
                 sent += 1;
                 soon("a receipt", producer.publish(&sent)).await.unwrap();
             }
         };
-        tokio::join!(member.leave(), publishing);
+        tokio::join!(member.drain(), publishing());
+        member.emptied().await;
+        tokio::join!(member.leave(), publishing());
     }
     until("everything", || received.count() == usize::try_from(sent).unwrap()).await;
     assert_eq!(received.missing(sent), Vec::<u64>::new());
@@ -187,7 +209,15 @@ async fn without_a_member_publishing_says_so_in_time() {
     let registry = node(&directory, "registry", 0).await;
     let members = client(&registry).queue_cluster("orders-queue").unwrap();
     let producer = members.producer::<u64>(orders()).timeout(Duration::from_millis(200)).start();
-    let error = soon("an answer", producer.publish(&1)).await.unwrap_err();
-    assert_eq!(error.to_string(), "no instance of orders-queue is registered");
+    let error = soon("an answer", async {
+        loop {
+            let error = producer.publish(&1).await.unwrap_err().to_string();
+            // Until the registry has answered, that is what it says.
+            if !error.starts_with("no node of the registry was reached so far") {
+                return error;
+            }
+        }
+    });
+    assert_eq!(error.await, "no instance of orders-queue is registered");
     registry.shutdown().await.unwrap();
 }
