@@ -11,8 +11,11 @@ use crate::{scale, soon, until};
 
 /// The window of `roster queue consume`.
 const HELD: u64 = 256;
-/// Few of them fill a pipe that nobody reads, so that none is acknowledged.
+/// Few of them fill a pipe that nobody reads; what fills it is acknowledged, and no more.
 const PAYLOAD_BYTES: usize = 1024;
+const PUBLISHED: u64 = 2 * HELD;
+/// Between two looks whether a pipe is full.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A loaded machine may need more than the node does.
 const REDELIVERED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -39,6 +42,23 @@ impl Drop for Consumer {
     }
 }
 
+/// Waits until the consumer has a full window and cannot acknowledge any of it; how many it did acknowledge.
+async fn stuck(node: &Node, queue: &QueueName) -> u64 {
+    let mut before = None;
+    let looking = async {
+        loop {
+            let status = node.client.queues().get(queue).await.unwrap();
+            let found = (status.in_flight == HELD).then_some(status.totals.acknowledged);
+            match found {
+                Some(acknowledged) if before == found => return acknowledged,
+                Some(_) | None => before = found,
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    soon("the consumer is stuck", looking).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_consumer_held_goes_to_another_at_once() {
     let trials = scale("ROSTER_TEST_CONSUMER_KILLS", 3);
@@ -48,15 +68,26 @@ async fn what_a_killed_consumer_held_goes_to_another_at_once() {
     node.client.queues().create(&queue, Settings::default()).await.unwrap();
     let producer = node.client.producer::<Bytes>(queue.clone()).format::<Raw>().start();
     let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
+    let mut acknowledged = 0;
     for _ in 0..trials {
         let mut victim = Consumer::start(&node, &queue);
         until("the consumer is there", || async { node.client.queues().get(&queue).await.unwrap().consumers == 1 }).await;
-        for _ in 0..HELD {
+        for _ in 0..PUBLISHED {
             drop(producer.publish_soon(&Bytes::from(vec![b'x'; PAYLOAD_BYTES])).await.unwrap());
         }
-        until("it holds all", || async { node.client.queues().get(&queue).await.unwrap().in_flight == HELD }).await;
+        let printed = stuck(&node, &queue).await - acknowledged;
+        // Another works on what the victim has no room for.
         let mut other = node.client.consumer::<Bytes>(queue.clone()).format::<Raw>().pull();
-        until("another is there", || async { node.client.queues().get(&queue).await.unwrap().consumers == 2 }).await;
+        for _ in 0..PUBLISHED - HELD - printed {
+            let claim = soon("a message", other.next()).await.unwrap();
+            assert_eq!(claim.attempt, 1);
+            claim.ack();
+        }
+        acknowledged += PUBLISHED - HELD;
+        until("the rest is done", || async {
+            node.client.queues().get(&queue).await.unwrap().totals.acknowledged == acknowledged
+        })
+        .await;
 
         let killed = Instant::now();
         victim.kill();
@@ -71,6 +102,7 @@ async fn what_a_killed_consumer_held_goes_to_another_at_once() {
             claim.ack();
         }
         lasts.push(killed.elapsed());
+        acknowledged += HELD;
         other.close(Duration::from_secs(10)).await.unwrap();
     }
     let left = node.client.queues().get(&queue).await.unwrap();

@@ -25,6 +25,10 @@ const MEMBERS: usize = 5;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a killed member is away at most, without the time of its start.
 const AWAY_MILLIS_MAX: u64 = 700;
+/// A kill comes within so long after a burst of messages.
+const BURST_MILLIS: u64 = 20;
+/// The rest comes in so many steps between two kills.
+const STEPS: usize = 50;
 /// What the producer leaves unanswered.
 const WINDOW: usize = 8_192;
 
@@ -143,31 +147,28 @@ async fn members_that_are_killed_all_the_time_lose_nothing_and_keep_the_order() 
     let budget = Arc::new(Semaphore::new(0));
     let publishing = tokio::spawn(publish(registry.client.clone(), queue.clone(), messages, budget.clone()));
 
-    // Each second has its part of the messages, so that kills meet messages on their way.
+    // Each second has its part of the messages. Half of it comes just before the kill, as fast as it goes, so
+    // that the kill meets messages on their way.
     let mut chance = fastrand::Rng::with_seed(seed);
     let began = Instant::now();
     for kill in 0..kills {
         let part = usize::try_from(messages * (kill + 1) / kills - messages * kill / kills).unwrap();
-        let next = began + INTERVAL * u32::try_from(kill + 1).unwrap();
-        let steps = 100;
         let victim = chance.usize(..MEMBERS);
-        let (at, away) = (chance.usize(..steps / 2), Duration::from_millis(chance.u64(..AWAY_MILLIS_MAX)));
-        let mut back: Option<Instant> = None;
-        let step = (next - INTERVAL).max(Instant::now());
-        let span = next.saturating_duration_since(step) / u32::try_from(steps).unwrap();
-        for number in 0..steps {
-            budget.add_permits(part * (number + 1) / steps - part * number / steps);
-            if number == at {
-                members[victim].kill();
-                back = Some(Instant::now() + away);
-            }
-            tokio::time::sleep_until((step + span * u32::try_from(number).unwrap()).into()).await;
+        budget.add_permits(part / 2);
+        tokio::time::sleep(Duration::from_micros(chance.u64(..BURST_MILLIS * 1_000))).await;
+        members[victim].kill();
+        let mut back = Some(Instant::now() + Duration::from_millis(chance.u64(..AWAY_MILLIS_MAX)));
+        let next = began + INTERVAL * u32::try_from(kill + 1).unwrap();
+        let step = next.saturating_duration_since(Instant::now()) / u32::try_from(STEPS).unwrap();
+        let rest = part - part / 2;
+        for number in 0..STEPS {
+            budget.add_permits(rest * (number + 1) / STEPS - rest * number / STEPS);
+            tokio::time::sleep(step).await;
             if back.take_if(|back| *back <= Instant::now()).is_some() {
                 members[victim] = start(places[victim], victim);
             }
         }
-        if let Some(back) = back {
-            tokio::time::sleep_until(back.into()).await;
+        if back.is_some() {
             members[victim] = start(places[victim], victim);
         }
     }
