@@ -75,9 +75,7 @@ struct Story {
 
 pub(super) async fn play(stage: &mut Stage, report: &mut SceneReport) -> anyhow::Result<()> {
     let members = stage.queue_members_max;
-    report.say(&format!(
-        "Up to {members} nodes, each a process with a port and a directory of its own. One is killed."
-    ))?;
+    report.say(&format!("Up to {members} nodes, each a process with its own data. One is killed and returns."))?;
     let view = View::new(members);
     let mut story =
         Story { instances: Vec::new(), addresses: Vec::new(), away: Duration::ZERO, kept: 0, bad_leaves: Vec::new() };

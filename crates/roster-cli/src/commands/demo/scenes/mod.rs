@@ -64,7 +64,7 @@ impl Scene {
             Self::Restart => "64 registrations are always under way. The node is killed and started again.",
             Self::Goodbye => "One of the three is stopped: SIGTERM. It drains, then says goodbye.",
             Self::Handover => "The singleton demo/leader goes from A to B, with a hand-over of 3 s.",
-            Self::Cluster => "A message each ms through demo/messages, whose nodes come, die, return and leave.",
+            Self::Cluster => "A message each ms through demo/messages, whose nodes come, die and leave.",
         }
     }
 
