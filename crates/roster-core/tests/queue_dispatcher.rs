@@ -197,3 +197,18 @@ fn a_failed_message_lets_go_of_the_buffer_it_came_in() {
     let kept = desk.queues.queue(&jobs()).unwrap().message(MessageId::new(1)).unwrap().message.clone();
     assert_eq!(kept.payload(), &buffer[..10]);
 }
+
+#[test]
+fn what_is_handed_back_goes_to_another_and_counts_as_no_attempt() {
+    let mut desk = Desk::with(2, 1);
+    desk.join(ONE);
+    assert_eq!(desk.deliver(1), [(1, 1), (2, 1)]);
+    desk.dispatcher.join(ONE, Window::of_messages(0).unwrap());
+    let queue = desk.queues.queue(&jobs()).unwrap();
+    desk.dispatcher.hand_back(queue, TWO, &[MessageId::new(1)]);
+    desk.dispatcher.hand_back(queue, ONE, &[MessageId::new(1), MessageId::new(2), MessageId::new(99)]);
+    desk.dispatcher.check_invariants(queue);
+    assert!(desk.dispatcher.leave(ONE).is_empty(), "it holds nothing");
+    desk.join(TWO);
+    assert_eq!(desk.deliver(1), [(1, 1), (2, 1)]);
+}

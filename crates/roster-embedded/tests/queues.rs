@@ -19,6 +19,7 @@ use ways::{Ground, PATIENCE, Process, Way, each_way, queue, soon, status, until}
 each_way!(
     what_is_published_is_consumed_once,
     closing_returns_when_the_node_has_everything,
+    what_nobody_began_counts_as_no_attempt_when_its_consumer_closes,
     what_keeps_failing_becomes_a_dead_letter_with_its_reason,
     what_does_not_parse_becomes_a_dead_letter_with_its_reason,
     what_was_not_acknowledged_survives_a_restart,
@@ -343,5 +344,26 @@ async fn a_slow_handler_keeps_its_message(way: Way) {
     assert_eq!(status(&client, &orders()).await.totals.acknowledged, 1);
     held.ack();
     soon("the end", other.close(PATIENCE)).await.unwrap();
+    ground.stop().await;
+}
+
+/// A rolling restart of consumers must not make dead letters.
+async fn what_nobody_began_counts_as_no_attempt_when_its_consumer_closes(way: Way) {
+    let ground = Ground::start(way).await;
+    let client = ground.client();
+    stock(&client, Settings { attempts_max: 1, ..Settings::default() }, 0..200).await;
+
+    let mut consumer = pull(&client);
+    let first = soon("a message", consumer.next()).await.unwrap();
+    until("the others to be handed out", async || status(&client, &orders()).await.in_flight == 200).await;
+    first.ack();
+    soon("the end", consumer.close(PATIENCE)).await.unwrap();
+
+    assert_eq!(dead(&client).await.len(), 0);
+    let handled = Handled::default();
+    let consumer = handled.consume(&client);
+    handled.all_of(1..200).await;
+    soon("the end", consumer.close(PATIENCE)).await.unwrap();
+    assert_eq!(handled.all(), once(1..200));
     ground.stop().await;
 }

@@ -71,7 +71,8 @@ async fn what_a_killed_consumer_held_goes_to_another_at_once() {
     let mut acknowledged = 0;
     for _ in 0..trials {
         let mut victim = Consumer::start(&node, &queue);
-        until("the consumer is there", || async { node.client.queues().get(&queue).await.unwrap().consumers == 1 }).await;
+        until("the consumer is there", || async { node.client.queues().get(&queue).await.unwrap().consumers == 1 })
+            .await;
         for _ in 0..PUBLISHED {
             drop(producer.publish_soon(&Bytes::from(vec![b'x'; PAYLOAD_BYTES])).await.unwrap());
         }

@@ -89,7 +89,12 @@ fn settings() -> Settings {
 }
 
 /// Publishes the numbers as fast as it is allowed to; the receipts, by number.
-async fn publish(registry: roster_client::Client, queue: QueueName, messages: u64, budget: Arc<Semaphore>) -> Published {
+async fn publish(
+    registry: roster_client::Client,
+    queue: QueueName,
+    messages: u64,
+    budget: Arc<Semaphore>,
+) -> Published {
     let members = registry.queue_cluster(SERVICE).unwrap();
     let producer = members.producer::<Bytes>(queue).format::<Raw>().create(settings()).start();
     let mut waiting: VecDeque<(Instant, ClusterPending)> = VecDeque::new();
@@ -129,9 +134,8 @@ async fn members_that_are_killed_all_the_time_lose_nothing_and_keep_the_order() 
     let seed = scale("ROSTER_TEST_SEED", 7);
     let folder = tempfile::tempdir().unwrap();
     let registry = Node::start(&folder.path().join("registry"), &[]);
-    let start = |listen, member: usize| {
-        Node::start_member(listen, &folder.path().join(member.to_string()), &registry, SERVICE)
-    };
+    let start =
+        |listen, member: usize| Node::start_member(listen, &folder.path().join(member.to_string()), &registry, SERVICE);
     let places: Vec<SocketAddr> = (0..MEMBERS).map(|_| SocketAddr::from(([127, 0, 0, 1], free_port()))).collect();
     let mut members: Vec<Node> = places.iter().zip(0..).map(|(listen, member)| start(*listen, member)).collect();
 

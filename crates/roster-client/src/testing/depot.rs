@@ -102,6 +102,8 @@ impl Stock {
             let until = Timestamp::new(now.get() + u64::from(extend.extra_ms));
             dispatcher.extend(now, consumer, MessageId::new(extend.message_id), until);
         }
+        let handed_back: Vec<_> = request.hand_back.into_iter().map(MessageId::new).collect();
+        dispatcher.hand_back(queue, consumer, &handed_back);
         let acknowledged: Vec<_> = request.acknowledge.into_iter().map(MessageId::new).collect();
         let messages = dispatcher.acknowledge(queue, consumer, &acknowledged);
         let mut failures = Vec::new();

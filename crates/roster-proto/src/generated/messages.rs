@@ -1822,6 +1822,9 @@ pub struct ConsumeRequest {
     /// before, is durable. Chosen by the caller; grows.
     #[prost(uint64, tag = "6")]
     pub confirm: u64,
+    /// Not begun: delivered to others at once, as if they had not been delivered.
+    #[prost(uint64, repeated, tag = "7")]
+    pub hand_back: ::prost::alloc::vec::Vec<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenConsume {

@@ -87,7 +87,7 @@ impl Lane {
         words: Words,
         chance: &mut Chance,
     ) {
-        let Words { acknowledged, failed, extended, window, confirm, permit } = words;
+        let Words { acknowledged, failed, handed_back, extended, window, confirm, permit } = words;
         let named = self.dispatcher.acknowledge(queue, consumer, &acknowledged);
         if self.gathered.acknowledged.is_empty() {
             self.gathered.acknowledged = named;
@@ -101,6 +101,7 @@ impl Lane {
                 self.gathered.failures.push(Failure { attempt, delay, reason });
             }
         }
+        self.dispatcher.hand_back(queue, consumer, &handed_back);
         for (message, millis) in extended {
             let until = Timestamp::new(now.get().saturating_add(millis.into()));
             // What it does not hold any more it learns when it acknowledges.

@@ -52,6 +52,7 @@ pub(crate) struct Said {
 pub(crate) struct Words {
     pub(crate) acknowledged: Vec<MessageId>,
     pub(crate) failed: Vec<Nack>,
+    pub(crate) handed_back: Vec<MessageId>,
     pub(crate) extended: Vec<(MessageId, u32)>,
     pub(crate) window: Option<Window>,
     /// 0: nobody wants to know.

@@ -132,7 +132,7 @@ fn parse_words(request: v1::ConsumeRequest) -> Result<Words, Status> {
     if request.open.is_some() {
         return Err(protocol("`open` comes once, first"));
     }
-    let named = request.acknowledge.len() + request.nack.len() + request.extend.len();
+    let named = request.acknowledge.len() + request.nack.len() + request.hand_back.len() + request.extend.len();
     if named > MESSAGES_PER_COMMAND_MAX {
         return Err(status_of(&argument(format!(
             "{named} messages in one request; {MESSAGES_PER_COMMAND_MAX} at most"
@@ -145,6 +145,7 @@ fn parse_words(request: v1::ConsumeRequest) -> Result<Words, Status> {
     Ok(Words {
         acknowledged: request.acknowledge.into_iter().map(MessageId::new).collect(),
         failed: request.nack.into_iter().map(parse_nack).collect::<Result<_, Status>>()?,
+        handed_back: request.hand_back.into_iter().map(MessageId::new).collect(),
         extended: request.extend.iter().map(|extend| (MessageId::new(extend.message_id), extend.extra_ms)).collect(),
         window: request.window.map(parse_window).transpose()?,
         confirm: request.confirm,

@@ -181,7 +181,7 @@ impl Consumer {
     }
 
     /// Takes nothing more, lets the handlers finish, at most so long, and returns when the node has all
-    /// verdicts for good. What no handler has begun goes to others, as a further attempt.
+    /// verdicts for good. What no handler has begun goes to others, and counts as no attempt.
     ///
     /// # Errors
     /// [`Error::Closed`] when handlers still ran, or the node did not confirm in time; what was not
@@ -226,7 +226,7 @@ impl<T, C> PullConsumer<T, C> {
     }
 
     /// Takes nothing more, waits for the verdicts on what was handed out, at most so long, and returns
-    /// when the node has them for good. What was not handed out goes to others, as a further attempt.
+    /// when the node has them for good. What was not handed out goes to others, and counts as no attempt.
     ///
     /// # Errors
     /// [`Error::Closed`] when verdicts are missing, or the node did not confirm in time.

@@ -93,6 +93,7 @@ pub(super) struct Machine {
     foreign: usize,
     acknowledged: Vec<u64>,
     nacks: Vec<v1::Nack>,
+    handed_back: Vec<u64>,
     extends: Vec<v1::Extend>,
     /// What was acknowledged in which request.
     unconfirmed: VecDeque<(u64, Vec<u64>)>,
@@ -123,6 +124,7 @@ impl Machine {
             foreign: 0,
             acknowledged: Vec::new(),
             nacks: Vec::new(),
+            handed_back: Vec::new(),
             extends: Vec::new(),
             unconfirmed: VecDeque::new(),
             unconfirmed_words: 0,
@@ -186,7 +188,8 @@ impl Machine {
                     self.nacks.push(v1::Nack { message_id: id, reason, delay_ms }); // J4
                 }
             }
-            Verdict::Unused => {} // the end of the stream gives it back
+            Verdict::Unused if is_present => self.handed_back.push(id),
+            Verdict::Unused => {} // the end of its stream has given it back
         }
     }
 
@@ -264,8 +267,8 @@ impl Machine {
     }
 
     pub(super) fn has_message(&self) -> bool {
-        let has_words = !self.acknowledged.is_empty() || !self.nacks.is_empty() || !self.extends.is_empty();
-        self.open_due || self.dialog.is_standing() && (has_words || self.due_window() != self.told_window)
+        let words = self.acknowledged.len() + self.nacks.len() + self.handed_back.len() + self.extends.len();
+        self.open_due || self.dialog.is_standing() && (words > 0 || self.due_window() != self.told_window)
     }
 
     pub(super) fn poll_message(&mut self) -> Option<v1::ConsumeRequest> {
@@ -277,12 +280,13 @@ impl Machine {
         }
         let acknowledge = take_some(&mut self.acknowledged);
         let nack = take_some(&mut self.nacks);
+        let hand_back = take_some(&mut self.handed_back);
         let extend = take_some(&mut self.extends);
         let window = Some(self.due_window()).filter(|window| *window != self.told_window);
         self.told_window = self.due_window();
         let is_verdict = !acknowledge.is_empty() || !nack.is_empty();
         let confirm = if is_verdict { self.remember(acknowledge.clone()) } else { 0 };
-        Some(v1::ConsumeRequest { open: None, acknowledge, nack, extend, window, confirm })
+        Some(v1::ConsumeRequest { open: None, acknowledge, nack, hand_back, extend, window, confirm })
     }
 
     /// Everything that was acknowledged and is not confirmed is said again with the first word (J2).
@@ -371,7 +375,8 @@ impl Machine {
             return;
         }
         if self.leaving.is_some() {
-            return; // the end of the stream gives it back
+            self.handed_back.push(id);
+            return;
         }
         self.counts.delivered += 1;
         self.counts.redelivered += u64::from(delivery.attempt > 1);
@@ -407,6 +412,7 @@ impl Machine {
         self.foreign = self.held.len();
         self.unconfirmed.retain(|(_, acknowledged)| !acknowledged.is_empty());
         self.nacks.clear(); // J4
+        self.handed_back.clear();
         self.extends.clear();
         self.look_at = None;
     }
@@ -417,6 +423,7 @@ impl Machine {
             && self.held.is_empty()
             && self.acknowledged.is_empty()
             && self.nacks.is_empty()
+            && self.handed_back.is_empty()
             && self.unconfirmed.is_empty();
         if is_complete && self.failure.is_none() {
             self.complete = true;

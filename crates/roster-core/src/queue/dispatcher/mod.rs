@@ -152,6 +152,19 @@ impl Dispatcher {
         Some(Attempt { message, attempt })
     }
 
+    /// A consumer gives back what it never began: others get it at once, and it counts as no attempt. Nothing
+    /// is to be logged of that.
+    pub fn hand_back(&mut self, queue: &Queue, consumer: ConsumerId, messages: &[MessageId]) {
+        for &id in messages {
+            if self.flights.get(id).is_some_and(|flight| flight.consumer == consumer) {
+                self.end_flight(id);
+                if let Some(stored) = queue.message(id) {
+                    self.due.insert((due(&stored), id));
+                }
+            }
+        }
+    }
+
     /// A consumer needs longer (M-12): until this moment, or 12 hours from now. The new deadline, or nothing
     /// when it does not hold the message any more.
     pub fn extend(
