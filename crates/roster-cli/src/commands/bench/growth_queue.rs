@@ -3,10 +3,11 @@
 //! What is consumed is at the head of the queue and what is published at its end, so that both ends of a
 //! large queue are used.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
+use roster_client::Client;
 
 use super::consuming::{Consuming, Crew};
 use super::cost::Cost;
@@ -22,6 +23,10 @@ const BYTES: u32 = 100;
 const MEASURED: u32 = 1_024;
 const FILLING: u32 = 32_768;
 const CREW: Crew = Crew { consumers: 4, window: 256, messages: 0 };
+
+/// How long a rebuild may take, and between two looks whether it is done.
+const PATIENCE: Duration = Duration::from_secs(120);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What was found with so many messages there.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub(super) async fn measure(node: &BenchNode, sizes: &[u64], sample: u64) -> any
         let producers = Producers::connect(node, &publications).await?;
         filling.publish(&producers, start, &bar).await?;
         bar.finish_and_clear();
+        rebuilt(&client).await?;
         let full = Cost::take(&client, node.url()).await?;
         let mut figures = Vec::new();
         if let (Some(idle), Some(bytes)) = (idle, full.resident_bytes()) {
@@ -76,7 +82,18 @@ pub(super) async fn measure(node: &BenchNode, sizes: &[u64], sample: u64) -> any
     Ok(steps)
 }
 
-fn cost(name: &str, sample: u64, elapsed: std::time::Duration, before: &Cost, after: &Cost) -> Vec<Figure> {
+/// Waits for the rebuild that the filling may have begun: its cost is no cost of what is measured.
+async fn rebuilt(client: &Client) -> anyhow::Result<()> {
+    let waiting = async {
+        while client.status().await?.queue_log.is_some_and(|log| log.rebuilding) {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.context("the rebuild did not end in time")?
+}
+
+fn cost(name: &str, sample: u64, elapsed: Duration, before: &Cost, after: &Cost) -> Vec<Figure> {
     let mut figures = vec![Figure::measure(format!("{name}_per_second"), sample as f64 / elapsed.as_secs_f64())];
     if let Some(cpu) = after.cpu_since(before) {
         figures.push(Figure::measure(format!("{name}_node_cpu_us"), cpu.as_secs_f64() * 1e6 / sample as f64));

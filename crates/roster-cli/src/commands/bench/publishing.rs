@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context as Polling, Poll, ready};
+use std::task::{Context as Polling, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -174,11 +174,11 @@ impl Lane {
         let mut answered = 0;
         let mut now = None;
         while let Some((since, pending)) = self.waiting.front_mut() {
-            let receipt = match Pin::new(pending).poll(context) {
+            match Pin::new(pending).poll(context) {
+                Poll::Ready(receipt) => receipt.context("publish")?,
                 Poll::Pending if answered > 0 => break,
-                polled @ (Poll::Ready(_) | Poll::Pending) => ready!(polled),
+                Poll::Pending => return Poll::Pending,
             };
-            receipt.context("publish")?;
             self.latencies.record(*now.get_or_insert_with(Instant::now) - *since);
             self.waiting.pop_front();
             answered += 1;

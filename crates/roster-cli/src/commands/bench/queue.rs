@@ -24,7 +24,7 @@ Examples:
   roster bench queue --consume --rate 100000 --messages 2000000
   roster bench queue --server http://127.0.0.1:7400 --output json
 
-Publishes to a new queue, and removes it at the end. With --rate a message is timed from when it was due,
+Publishes to a new queue below bench/, and removes it at the end; when it is given up, the queue stays. With --rate a message is timed from when it was due,
 give or take a millisecond; without it, as many messages as may be in flight always are. Lines of --output
 text: a name and a value; a name, a count, and the median, the 99th percentile and the maximum in
 microseconds.")]
