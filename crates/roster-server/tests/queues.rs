@@ -259,3 +259,29 @@ async fn a_purge_takes_what_it_names() {
     assert_eq!(client.purge_queue(purge(v1::QueuePart::All)).await.unwrap().into_inner().messages, 1);
     node.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_queue_of_messages_that_no_request_can_hold_is_refused() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    let settings = v1::QueueSettings { message_bytes_max: Some(16 * 1024 * 1024), ..Default::default() };
+    let request = v1::CreateQueueRequest { queue: "jobs".into(), settings: Some(settings), ..Default::default() };
+    let refused = queues(&node).await.create_queue(request).await.unwrap_err();
+    assert!(refused.message().contains("limits.message-bytes"), "{}", refused.message());
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_never_fits_is_refused_for_good() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    create(&node, v1::QueueSettings { waiting_max: Some(3), ..Default::default() }).await;
+    let mut producer = Producer::open(&node, "p").await;
+    producer.send(1, messages(0..4)).await;
+    producer.send(1, messages(0..3)).await;
+    let (_, Outcome::Refusal(refusal)) = producer.result().await.unwrap() else { panic!("it is refused") };
+    assert_eq!(refusal.code(), Code::InvalidArgument, "{}", refusal.message);
+    assert!(refusal.message.contains("may ever keep"), "{}", refusal.message);
+    assert_eq!(producer.stored().await, (3, 0));
+    node.shutdown().await.unwrap();
+}

@@ -177,7 +177,7 @@ impl PublishStream {
         let submission = submission.map_err(Refused::Batch)?;
         let reservation = match publisher.room.reserve(load).await {
             Ok(reservation) => reservation,
-            Err(NoRoom::Full(refusal)) => return Err(Refused::Batch(refusal.into())),
+            Err(NoRoom::Full(_)) => return Err(Refused::Batch(never_fits(&publisher.queue, load))),
             Err(NoRoom::Closed) => return Err(Refused::Stream(closed(&publisher.queue))),
         };
         let permit = self.desk.queues.bytes_under_way(submission.records.bytes_len()).await;
@@ -197,6 +197,14 @@ enum Refused {
     /// This batch, and the stream goes on.
     Batch(v1::Refusal),
     Stream(Status),
+}
+
+/// Waiting is of no use, and neither is the same batch again; smaller ones may be.
+fn never_fits(queue: &QueueName, load: Load) -> v1::Refusal {
+    let Load { messages, bytes } = load;
+    argument(format!(
+        "{messages} messages of {bytes} bytes are more than queue {queue} may ever keep; send less at a time"
+    ))
 }
 
 /// Publishes one batch and waits until it is stored.

@@ -22,6 +22,9 @@ const MESSAGES_PER_PAGE: usize = 1000;
 /// How many there are when the caller names no number.
 const MESSAGES_PER_PAGE_DEFAULT: usize = 100;
 
+/// What stands around the bytes of a message in a request: lengths, keys, and a few bytes for each header.
+const AROUND_MESSAGE_BYTES: usize = 16 * 1024;
+
 #[derive(Debug, Clone)]
 pub(crate) struct QueuesApi(pub(crate) Desk);
 
@@ -61,6 +64,23 @@ impl Desk {
     }
 }
 
+impl QueuesApi {
+    /// A message that the queue would take must fit into a request that this node reads.
+    fn check_message_max(&self, settings: &Settings) -> Result<(), Status> {
+        let request = usize::try_from(self.0.limits.message_bytes.as_u64()).unwrap_or(usize::MAX);
+        let max = request.saturating_sub(AROUND_MESSAGE_BYTES);
+        if settings.message_bytes_max as usize <= max {
+            return Ok(());
+        }
+        let asked = settings.message_bytes_max;
+        let why = format!(
+            "message-bytes-max is {asked}; this node reads requests of {request} bytes (limits.message-bytes), so \
+             {max} at most"
+        );
+        Err(status_of(&argument(why)))
+    }
+}
+
 #[tonic::async_trait]
 impl Queues for QueuesApi {
     type PublishStreamStream = publish::PublishResponses;
@@ -71,6 +91,7 @@ impl Queues for QueuesApi {
         let queue = queue_name(&request.queue)?;
         parse_queue_type(request.r#type).map_err(|refusal| status_of(&refusal))?;
         let settings = parse_queue_settings(request.settings.as_ref(), Settings::default());
+        self.check_message_max(&settings)?;
         let answer = |created| {
             let settings = Some(encode_queue_settings(&settings));
             Ok(Response::new(v1::CreateQueueResponse { created, settings }))
@@ -88,6 +109,7 @@ impl Queues for QueuesApi {
         let queue = queue_name(&request.queue)?;
         let current = self.0.queue_settings(&queue).await?.ok_or_else(|| unknown(&queue))?;
         let settings = parse_queue_settings(request.settings.as_ref(), current);
+        self.check_message_max(&settings)?;
         self.0.submit_to_queues(Command::UpdateSettings { queue, settings }).await?;
         Ok(Response::new(v1::UpdateQueueResponse { settings: Some(encode_queue_settings(&settings)) }))
     }
