@@ -221,3 +221,31 @@ async fn without_a_member_publishing_says_so_in_time() {
     assert_eq!(error.await, "no instance of orders-queue is registered");
     registry.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_member_does_not_hold_up_the_others() {
+    let directory = TempDir::new().unwrap();
+    let registry = node(&directory, "registry", 0).await;
+    let full = Member::join(&registry, &directory, "m0", 0).await;
+    let roomy = Member::join(&registry, &directory, "m1", 0).await;
+    // The queue of one member keeps one message, and has it.
+    let of = |member: &Member| {
+        Client::builder().endpoint(format!("http://{}", member.node.listen())).build().unwrap().queues()
+    };
+    let small = QueueSettings { waiting_max: 1, ..QueueSettings::default() };
+    soon("a queue", of(&full).create(&orders(), small)).await.unwrap();
+    soon("a queue", of(&roomy).create(&orders(), QueueSettings::default())).await.unwrap();
+    let message = roster_client::queue::Message::plain("0".into());
+    soon("a message", of(&full).publish(&orders(), &[message])).await.unwrap();
+
+    let members = client(&registry).queue_cluster("orders-queue").unwrap();
+    let producer = members.producer::<u64>(orders()).patience(Duration::from_millis(200)).sticky(1).start();
+    for number in 1..=20 {
+        soon("a receipt", producer.publish(&number)).await.unwrap();
+    }
+    assert!(soon("a status", of(&roomy).get(&orders())).await.unwrap().waiting >= 20);
+    drop(producer);
+    full.leave().await;
+    roomy.leave().await;
+    registry.shutdown().await.unwrap();
+}

@@ -20,6 +20,7 @@ each_way!(
     what_is_published_is_consumed_once,
     closing_returns_when_the_node_has_everything,
     what_nobody_began_counts_as_no_attempt_when_its_consumer_closes,
+    a_queue_that_keeps_little_takes_what_comes_in_parts,
     what_keeps_failing_becomes_a_dead_letter_with_its_reason,
     what_does_not_parse_becomes_a_dead_letter_with_its_reason,
     what_was_not_acknowledged_survives_a_restart,
@@ -365,5 +366,26 @@ async fn what_nobody_began_counts_as_no_attempt_when_its_consumer_closes(way: Wa
     handled.all_of(1..200).await;
     soon("the end", consumer.close(PATIENCE)).await.unwrap();
     assert_eq!(handled.all(), once(1..200));
+    ground.stop().await;
+}
+
+/// A batch of the SDK may be more than such a queue ever keeps.
+async fn a_queue_that_keeps_little_takes_what_comes_in_parts(way: Way) {
+    let ground = Ground::start(way).await;
+    let client = ground.client();
+    stock(&client, Settings { waiting_max: 3, ..Settings::default() }, []).await;
+    let producer = client.producer::<u64>(orders()).start();
+    let mut pending = Vec::new();
+    for number in 0..20 {
+        pending.push(soon("room", producer.publish_soon(&number)).await.unwrap());
+    }
+    let handled = Handled::default();
+    let consumer = handled.consume(&client);
+    for pending in pending {
+        soon("a receipt", pending).await.unwrap();
+    }
+    handled.all_of(0..20).await;
+    assert_eq!(handled.all(), once(0..20));
+    soon("the end", consumer.close(PATIENCE)).await.unwrap();
     ground.stop().await;
 }

@@ -24,6 +24,8 @@ use crate::queue::format::{Encode, Json};
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Messages in a row to the same member.
 const STICKY_DEFAULT: u32 = 1024;
+/// How long one member has to store a message.
+const PATIENCE_DEFAULT: Duration = Duration::from_secs(5);
 
 /// What a producer of a cluster is started with.
 #[must_use = "a producer does nothing until it is started"]
@@ -33,6 +35,7 @@ pub struct ClusterProducerBuilder<T: ?Sized, C = Json> {
     create: Option<Settings>,
     buffer: Option<(usize, u64)>,
     timeout: Option<Duration>,
+    patience: Duration,
     picker: Box<dyn Picker>,
     format: PhantomData<fn(&T) -> C>,
 }
@@ -40,15 +43,16 @@ pub struct ClusterProducerBuilder<T: ?Sized, C = Json> {
 impl<T: ?Sized> ClusterProducerBuilder<T> {
     pub(super) fn new(members: QueueCluster, queue: QueueName) -> Self {
         let picker = Box::new(Sticky::new(STICKY_DEFAULT).starting_at(fastrand::f64()));
-        Self { members, queue, create: None, buffer: None, timeout: None, picker, format: PhantomData }
+        let patience = PATIENCE_DEFAULT;
+        Self { members, queue, create: None, buffer: None, timeout: None, patience, picker, format: PhantomData }
     }
 }
 
 impl<T: ?Sized, C> ClusterProducerBuilder<T, C> {
     /// Another format than JSON.
     pub fn format<D: Encode<T>>(self) -> ClusterProducerBuilder<T, D> {
-        let Self { members, queue, create, buffer, timeout, picker, format: _ } = self;
-        ClusterProducerBuilder { members, queue, create, buffer, timeout, picker, format: PhantomData }
+        let Self { members, queue, create, buffer, timeout, patience, picker, format: _ } = self;
+        ClusterProducerBuilder { members, queue, create, buffer, timeout, patience, picker, format: PhantomData }
     }
 
     /// Gets or creates the queue with these settings at each member. Without this a member that does not
@@ -65,9 +69,17 @@ impl<T: ?Sized, C> ClusterProducerBuilder<T, C> {
         self
     }
 
-    /// How long a message may look for a member that takes it; by default as long as it takes.
+    /// How long a message may take until a member has stored it; by default as long as it takes.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long one member has to store a message, 5 s by default; then another gets it, and this one is
+    /// passed over for a while. So one whose queue is full does not hold up the others. What it stores all
+    /// the same is stored twice.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -90,13 +102,15 @@ impl<T: ?Sized, C> ClusterProducerBuilder<T, C> {
     where
         C: Encode<T>,
     {
-        let Self { members: QueueCluster { registry, service }, queue, create, buffer, timeout, picker, format } = self;
+        let Self { members, queue, create, buffer, timeout, patience, picker, format } = self;
+        let QueueCluster { registry, service } = members;
         let (lines, homeless) = (Lines::default(), Arc::<Homeless>::default());
         let connector = Producing {
             registry: registry.clone(),
             queue,
             create,
             buffer,
+            patience,
             lines: lines.clone(),
             homeless: homeless.clone(),
         };
@@ -159,9 +173,29 @@ impl Inner {
         self.timeout.map(|timeout| Instant::now() + timeout)
     }
 
+    /// Within the time that a message may take.
+    async fn in_time<T>(
+        &self,
+        until: Option<Instant>,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let (Some(until), Some(deadline)) = (until, self.timeout) else { return work.await };
+        match tokio::time::timeout_at(until, work).await {
+            Ok(done) => done,
+            Err(_) => {
+                let endpoint = format!("the members of {}", self.cluster.service());
+                Err(Error::TimedOut { call: "publish", endpoint, deadline })
+            }
+        }
+    }
+
     /// Hands it to a member; nothing is answered yet.
     async fn hand_out(self: &Arc<Self>, message: Message) -> Result<ClusterPending, Error> {
         let until = self.until();
+        self.in_time(until, self.hand_out_by(message, until)).await
+    }
+
+    async fn hand_out_by(self: &Arc<Self>, message: Message, until: Option<Instant>) -> Result<ClusterPending, Error> {
         loop {
             let picked = self.pick(until).await?;
             match picked.producer.publish_message_soon(message.clone()).await {
@@ -176,6 +210,10 @@ impl Inner {
     /// Hands it to one member after the other until one has stored it.
     pub(super) async fn publish(self: Arc<Self>, message: Message) -> Result<ClusterReceipt, Error> {
         let until = self.until();
+        self.in_time(until, self.publish_by(message, until)).await
+    }
+
+    async fn publish_by(&self, message: Message, until: Option<Instant>) -> Result<ClusterReceipt, Error> {
         loop {
             let picked = self.pick(until).await?;
             let member = picked.instance().id;
@@ -208,14 +246,14 @@ async fn rehome(inner: Weak<Inner>, homeless: Arc<Homeless>) {
 }
 
 impl<T: ?Sized, C: Encode<T>> ClusterProducer<T, C> {
-    /// Publishes, and waits until a member has stored the message for good. When a member goes away
-    /// before it answers, the next one gets it.
+    /// Publishes, and waits until a member has stored the message for good. When a member goes away, or
+    /// has no room, before it answers, the next one gets it.
     ///
     /// # Errors
     /// [`Error::NotEncoded`] about the value, [`Error::Refused`] when no member would take it,
     /// [`Error::NoMember`] when none was found in time, with what is wrong with each.
     pub async fn publish(&self, value: &T) -> Result<ClusterReceipt, Error> {
-        self.publish_soon(value).await?.await
+        self.owner.inner.clone().publish(C::encode(value)?).await
     }
 
     /// Publishes, and returns as soon as a member's producer has taken it in.
@@ -233,7 +271,7 @@ impl<T: ?Sized, C> ClusterProducer<T, C> {
     /// # Errors
     /// As of [`publish`](Self::publish).
     pub async fn publish_message(&self, message: Message) -> Result<ClusterReceipt, Error> {
-        self.publish_message_soon(message).await?.await
+        self.owner.inner.clone().publish(message).await
     }
 
     /// Publishes a message as it is, and returns as soon as a member's producer has taken it in.

@@ -25,6 +25,8 @@ pub(super) struct Producing {
     pub(super) queue: QueueName,
     pub(super) create: Option<Settings>,
     pub(super) buffer: Option<(usize, u64)>,
+    /// How long a member has to store a message.
+    pub(super) patience: Duration,
     pub(super) lines: Lines,
     pub(super) homeless: Arc<Homeless>,
 }
@@ -116,7 +118,7 @@ impl Connect for Producing {
         if let Some((messages, bytes)) = self.buffer {
             builder = builder.buffer(messages, bytes);
         }
-        let producer = builder.start();
+        let producer = builder.timeout(self.patience).start();
         // Dropped before it stands, it is abandoned: nothing was given to it yet.
         let line = Line { link: producer.link(), homeless: self.homeless.clone(), producer };
         connected(line.link.clone()).await?;
