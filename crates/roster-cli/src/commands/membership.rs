@@ -78,13 +78,13 @@ impl Join {
 
 /// The address of this machine on the way to a registry. Nothing is sent.
 fn seen_from(registries: &[String]) -> anyhow::Result<IpAddr> {
-    let find = |url: &String| {
-        let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/');
-        let socket = UdpSocket::bind(("0.0.0.0", 0)).or_else(|_| UdpSocket::bind(("::", 0)))?;
-        socket.connect(authority)?;
-        socket.local_addr().map(|address| address.ip())
+    let towards = |local: &str, url: &str| {
+        let authority = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+        let socket = UdpSocket::bind((local, 0)).ok()?;
+        socket.connect(authority).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
     };
-    let found = registries.iter().map(find).find_map(Result::ok);
+    let found = registries.iter().find_map(|url| towards("0.0.0.0", url).or_else(|| towards("::", url)));
     found.context("cannot tell under which address the registry sees this machine; say it with --advertise HOST:PORT")
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Restore, screen: Screen) -> anyhow::Result<Exit> {
     for dir in [Some(&arguments.to), arguments.switch_dir.as_ref()].into_iter().flatten() {
         refuse_content(dir)?;
     }
+    let mut lines = Vec::new();
     for log in NodeLog::ALL {
         let from = log.folder(&arguments.from);
         let switch = arguments.switch_dir.as_ref().map(|dir| log.folder(dir));
@@ -47,15 +48,29 @@ pub(crate) fn run(arguments: &Restore, screen: Screen) -> anyhow::Result<Exit> {
             NodeLog::Directory => restore::<Directory>(&RealDisk, &from, &to),
             NodeLog::Queues => restore::<Queues>(&RealDisk, &from, &to),
         };
-        let restored = match restored {
-            // A backup of before there was this log.
-            Err(RestoreError::NoBackup { .. }) if log != NodeLog::ALL[0] => continue,
-            restored => restored?,
-        };
-        let (position, at) = (restored.position.get(), restored.at.get());
-        screen.show_next(&RestoredLine::new(log.word(), position, restored.bytes, at))?;
+        match restored {
+            Ok(restored) => {
+                let (position, at) = (restored.position.get(), restored.at.get());
+                lines.push(RestoredLine::new(log.word(), position, restored.bytes, at));
+            }
+            Err(error) => {
+                // A node must not start from one log of two, and another try finds the directories empty.
+                clear(&arguments.to);
+                arguments.switch_dir.iter().for_each(|dir| clear(dir));
+                return Err(anyhow::Error::new(error).context(format!("the log {} is not restored", log.word())));
+            }
+        }
     }
+    lines.iter().try_for_each(|line| screen.show_next(line))?;
     Ok(Exit::Success)
+}
+
+/// Removes what is in a directory that was empty before.
+fn clear(dir: &Path) {
+    for entry in dir.read_dir().into_iter().flatten().flatten() {
+        let path = entry.path();
+        let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+    }
 }
 
 fn refuse_content(dir: &Path) -> anyhow::Result<()> {

@@ -396,3 +396,36 @@ async fn a_leaving_member_lets_consumers_finish_and_reports_what_it_keeps() {
     assert_eq!(code, 0, "{said:#?}");
     assert!(!said.iter().any(|line| line.contains("queue consumed")), "{said:#?}");
 }
+
+#[test]
+fn a_publisher_that_waits_for_room_says_that_the_queue_is_full() {
+    let town = Town::new();
+    town.ask(&["create", "small", "--waiting-max", "2"]);
+    let mut publish = town.running(&["publish", "small", "a", "b", "c"]);
+    let line = publish.hear("queue small is full");
+    assert!(line.contains("messages of 2, 0 of its messages are dead letters; waiting for room"), "{line}");
+    assert_eq!(town.ask(&["consume", "small", "--limit", "3"]), "a\nb\nc\n");
+    assert_eq!(publish.end().0, 0);
+}
+
+#[test]
+fn a_backup_has_the_queues_and_one_that_lost_them_is_not_restored() {
+    let town = Town::new();
+    town.say(&["publish", "orders", "--create"], b"a\nb\nc\n", 0);
+    let (copy, folder) = (town.folder.path().join("copy"), town.folder.path().join("restored"));
+    let backup = ["backup", "--once", "--from", &town.url, "--to", copy.to_str().unwrap()];
+    roster(&backup).assert().success();
+    let restore = ["restore", "--from", copy.to_str().unwrap(), "--to", folder.to_str().unwrap()];
+    roster(&restore).assert().success();
+    let (_node, url) = serve(&folder);
+    let mut consume = roster(&["queue", "consume", "orders", "--limit", "3", "--server", &url]);
+    consume.assert().success().stdout("a\nb\nc\n");
+
+    std::fs::remove_dir_all(copy.join("queues")).unwrap();
+    let other = town.folder.path().join("other");
+    let restore = ["restore", "--from", copy.to_str().unwrap(), "--to", other.to_str().unwrap()];
+    let output = roster(&restore).assert().code(3).get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the log queues is not restored"), "{said}");
+    assert_eq!(other.read_dir().unwrap().count(), 0, "another try finds it empty");
+}

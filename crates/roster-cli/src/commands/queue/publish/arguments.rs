@@ -98,7 +98,7 @@ pub(in crate::commands::queue) async fn run(
         (true, InputForm::Whole) => Reader::start(io::stdin(), Input::Whole, template, message_max)?,
     };
     let resumes = publish.producer.is_some();
-    Sender::new(&publish.queue, builder.start(), nodes)?.send_all(reader, resumes, screen).await
+    Sender::new(client, &publish.queue, builder.start(), nodes)?.send_all(reader, resumes, screen).await
 }
 
 /// The settings of the queue, which is created when that is asked for.

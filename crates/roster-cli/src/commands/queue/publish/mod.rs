@@ -6,6 +6,7 @@
 //! ```
 
 mod arguments;
+mod fullness;
 mod reader;
 mod sender;
 

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use roster_client::Error;
 use roster_client::queue::{Fate, Link, Message, Pending, Producer, QueueName, Raw, Receipt, Unpublished};
+use roster_client::{Client, Error};
 use tokio::time::{Instant, sleep_until};
 
+use super::fullness::Fullness;
 use super::reader::{Content, Piece, Reader};
 use crate::commands::queue::contact::Contact;
 use crate::exit::{self, Ending, Exit};
@@ -31,6 +32,7 @@ const NAMED_MAX: u64 = 20;
 pub(super) struct Sender {
     producer: Producer<Message, Raw>,
     contact: Contact,
+    fullness: Fullness,
     signals: StopSignals,
     pending: VecDeque<(u64, Pending)>,
     sent: Sent,
@@ -52,9 +54,15 @@ enum Over {
 }
 
 impl Sender {
-    pub(super) fn new(queue: &QueueName, producer: Producer<Message, Raw>, nodes: &[String]) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        client: &Client,
+        queue: &QueueName,
+        producer: Producer<Message, Raw>,
+        nodes: &[String],
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             contact: Contact::new(producer.link(), nodes),
+            fullness: Fullness::new(client.queues(), queue.clone()),
             producer,
             signals: StopSignals::listen()?,
             pending: VecDeque::new(),
@@ -116,6 +124,7 @@ impl Sender {
                     },
                 },
                 () = sleep_until(quick_until), if is_quick => {}
+                line = self.fullness.next(), if !self.pending.is_empty() => say(&self.bar, &line),
             }
         }
     }
@@ -168,6 +177,7 @@ impl Sender {
                 },
                 _ = self.signals.next() => return Ok(Some(Over::Signal)),
                 line = self.contact.next() => say(&self.bar, &line?),
+                line = self.fullness.next() => say(&self.bar, &line),
             }
         }
     }
@@ -196,6 +206,7 @@ impl Sender {
                 },
                 () = reached(until) => break,
                 line = self.contact.next() => say(&self.bar, &line?),
+                line = self.fullness.next() => say(&self.bar, &line),
             }
         }
         self.sent.unknown += self.pending.drain(..).count() as u64;
@@ -205,6 +216,7 @@ impl Sender {
     fn settle(&mut self, number: u64, answer: Result<Receipt, Unpublished>) {
         match answer {
             Ok(receipt) => {
+                self.fullness.moved();
                 self.sent.store(receipt.message_id);
                 self.bar.inc(1);
             }
