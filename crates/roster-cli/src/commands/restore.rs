@@ -9,6 +9,9 @@ use super::logs::NodeLog;
 use crate::exit::Exit;
 use crate::render::{RestoredLine, Screen};
 
+/// With this file a directory is a log.
+const MANIFEST: &str = "MANIFEST";
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -54,23 +57,16 @@ pub(crate) fn run(arguments: &Restore, screen: Screen) -> anyhow::Result<Exit> {
                 lines.push(RestoredLine::new(log.word(), position, restored.bytes, at));
             }
             Err(error) => {
-                // A node must not start from one log of two, and another try finds the directories empty.
-                clear(&arguments.to);
-                arguments.switch_dir.iter().for_each(|dir| clear(dir));
+                // A node refuses files without their manifest, so it does not start from one log of two.
+                for whole in NodeLog::ALL.into_iter().take_while(|&whole| whole != log) {
+                    let _ = std::fs::remove_file(whole.folder(&arguments.to).join(MANIFEST));
+                }
                 return Err(anyhow::Error::new(error).context(format!("the log {} is not restored", log.word())));
             }
         }
     }
     lines.iter().try_for_each(|line| screen.show_next(line))?;
     Ok(Exit::Success)
-}
-
-/// Removes what is in a directory that was empty before.
-fn clear(dir: &Path) {
-    for entry in dir.read_dir().into_iter().flatten().flatten() {
-        let path = entry.path();
-        let _ = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-    }
 }
 
 fn refuse_content(dir: &Path) -> anyhow::Result<()> {
