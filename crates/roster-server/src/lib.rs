@@ -8,6 +8,7 @@
 //! to the directory, answers and tells. Nothing is told before it is durable.
 
 mod awake;
+mod background;
 mod broker;
 mod clock;
 mod dialer;

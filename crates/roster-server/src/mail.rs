@@ -8,6 +8,7 @@ use roster_core::{InstanceId, Position, ServiceName, SessionId};
 use roster_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::edge::Ticket;
 use crate::session_link::SessionLink;
 use crate::submission::{self, News};
 use crate::watch::{Outbox, StreamId, Subscription};
@@ -15,7 +16,7 @@ use crate::watch::{Outbox, StreamId, Subscription};
 pub(crate) type Submission = submission::Submission<roster_store::Directory, Origin>;
 pub(crate) type WriterMail = submission::WriterMail<roster_store::Directory, Origin>;
 
-/// Batches, queries and notes that may wait for the director.
+/// Mail of one lane that may wait for the director.
 pub(crate) const DIRECTOR_MAIL_MAX: usize = 8192;
 
 /// Whom the outcome is for.
@@ -24,11 +25,18 @@ pub(crate) enum Origin {
     /// The director itself.
     Director,
     /// A stream that opens or resumes a session.
-    Attach { link: SessionLink, reply: oneshot::Sender<Result<Attached, v1::Refusal>> },
-    /// Operations of a session; one request a command. The permit is given back when all are answered.
-    Session { stream: Attached, link: SessionLink, requests: Vec<Request>, permit: Option<OwnedSemaphorePermit> },
+    Attach { link: SessionLink, reply: oneshot::Sender<Result<Attached, v1::Refusal>>, ticket: Ticket },
+    /// Operations of a session; one request a command. The permit goes with the answers; a ticket is given back
+    /// when they are applied.
+    Session {
+        stream: Attached,
+        link: SessionLink,
+        requests: Vec<Request>,
+        permit: Option<OwnedSemaphorePermit>,
+        ticket: Option<Ticket>,
+    },
     /// A unary call of one command.
-    Unary { reply: oneshot::Sender<Result<(Position, Outcome), v1::Refusal>> },
+    Unary { reply: oneshot::Sender<Result<(Position, Outcome), v1::Refusal>>, ticket: Ticket },
 }
 
 /// One stream of a session: the session, and the position at which the stream opened or resumed it.

@@ -23,7 +23,7 @@ use crate::broker::{self, BROKER_MAIL_MAX, Broker, BrokerMail};
 use crate::clock::{Entropy, OnwardClock, System, WallClock};
 use crate::dialer::Dialer;
 use crate::director::{Director, DirectorSettings};
-use crate::edge::{Accept, AdminApi, BackupApi, Desk, Feeds, QueueDesk, QueuesApi, RegistryApi, serve};
+use crate::edge::{Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, RegistryApi, serve};
 use crate::guard::GuardSettings;
 use crate::liveness::Spans;
 use crate::mail::{DIRECTOR_MAIL_MAX, DirectorMail, WriterMail};
@@ -130,18 +130,25 @@ impl NodeBuilder {
 
         let mut epoch = [0; 8];
         entropy.fill(&mut epoch).map_err(NodeError::Entropy)?;
-        let (writer_mail, writer_box) = mpsc::channel(WRITER_MAIL_MAX);
+        let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        let limits = &settings.limits;
+        let budget = Budget::new(bytes(limits.operation_bytes), bytes(limits.waiting_bytes));
+        let queue_budget = Budget::new(bytes(limits.publish_bytes), bytes(limits.waiting_bytes));
+        // Whatever the edge has under way, there is room for what the director itself has to say.
+        let (writer_mail, writer_box) = mpsc::channel(budget.submissions_max().saturating_add(WRITER_MAIL_MAX));
         let (director_mail, director_box) = mpsc::channel(DIRECTOR_MAIL_MAX);
+        let (director_urgent, director_urgent_box) = mpsc::channel(DIRECTOR_MAIL_MAX);
         let (queue_writer_mail, queue_writer_box) = mpsc::channel(WRITER_MAIL_MAX);
         let (broker_mail, broker_box) = mpsc::channel(BROKER_MAIL_MAX);
         let (fatal, failed) = watch::channel(None);
         let onward: Arc<dyn WallClock> = Arc::new(OnwardClock::new(clock.clone(), queue_log.last_at()));
-        let writer = Writer::new(Box::new(log), writer_box, director_mail.clone(), clock.clone(), fatal.clone());
+        let writer = Writer::new(Box::new(log), writer_box, director_urgent.clone(), clock.clone(), fatal.clone());
         let queue_writer =
             Writer::new(Box::new(queue_log), queue_writer_box, broker_mail.clone(), onward.clone(), fatal);
         let (view, queue_view) = (writer.view(), queue_writer.view());
+        let director_boxes = (director_box, director_urgent_box);
         let director =
-            Director::new(directory, director_box, writer_mail.clone(), view.clone(), director_settings(&settings));
+            Director::new(directory, director_boxes, writer_mail.clone(), view.clone(), director_settings(&settings));
         let broker =
             Broker::new(queues, broker_box, queue_writer_mail.clone(), onward, entropy.clone(), queue_view.clone());
         let broker = broker.map_err(NodeError::Thread)?;
@@ -155,11 +162,12 @@ impl NodeBuilder {
             ],
         };
 
-        let publish_bytes = usize::try_from(settings.limits.publish_bytes.as_u64()).unwrap_or(usize::MAX);
         let desk = Desk {
             writer: writer_mail,
             director: director_mail,
-            queues: QueueDesk::new(queue_writer_mail, broker_mail, publish_bytes),
+            urgent: director_urgent,
+            budget,
+            queues: QueueDesk { writer: queue_writer_mail, broker: broker_mail, budget: queue_budget },
             entropy,
             limits: settings.limits.clone(),
             epoch: u64::from_le_bytes(epoch),

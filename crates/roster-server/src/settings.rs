@@ -117,6 +117,8 @@ pub struct WatchSection {
 pub struct LimitSection {
     /// Connections at a time; more are closed at once.
     pub connections: usize,
+    /// Calls under way at a time; more are refused. Checks are counted apart, and so are calls of operators.
+    pub calls: usize,
     /// Streams of one connection at a time.
     pub streams_per_connection: u32,
     /// Sessions with a stream at a time.
@@ -137,8 +139,12 @@ pub struct LimitSection {
     pub consumers: usize,
     /// Batches of one publishing stream whose results it has not taken; reading waits beyond it.
     pub batches_in_flight: usize,
+    /// What all sessions together may have on its way to the log.
+    pub operation_bytes: ByteSize,
     /// What all publishers together may have on its way to the log.
     pub publish_bytes: ByteSize,
+    /// What may have been read and wait until it may be on its way to a log, for each of the two; more is refused.
+    pub waiting_bytes: ByteSize,
 }
 
 impl Default for Settings {
@@ -197,6 +203,7 @@ impl Default for LimitSection {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            calls: 4_096,
             streams_per_connection: 1_000,
             sessions: 100_000,
             watch_streams: 100_000,
@@ -207,7 +214,9 @@ impl Default for LimitSection {
             producers: 100_000,
             consumers: 100_000,
             batches_in_flight: 32,
-            publish_bytes: ByteSize::mib(256),
+            operation_bytes: ByteSize::mib(8),
+            publish_bytes: ByteSize::mib(64),
+            waiting_bytes: ByteSize::mib(64),
         }
     }
 }
@@ -331,6 +340,7 @@ impl Settings {
         let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
         for (key, value, least) in [
             ("limits.connections", self.limits.connections, 1),
+            ("limits.calls", self.limits.calls, 1),
             ("limits.streams-per-connection", self.limits.streams_per_connection as usize, 1),
             ("limits.sessions", self.limits.sessions, 1),
             ("limits.watch-streams", self.limits.watch_streams, 1),
@@ -339,7 +349,9 @@ impl Settings {
             ("limits.producers", self.limits.producers, 1),
             ("limits.consumers", self.limits.consumers, 1),
             ("limits.batches-in-flight", self.limits.batches_in_flight, 1),
+            ("limits.operation-bytes", bytes(self.limits.operation_bytes), MESSAGE_BYTES_MIN),
             ("limits.publish-bytes", bytes(self.limits.publish_bytes), MESSAGE_BYTES_MIN),
+            ("limits.waiting-bytes", bytes(self.limits.waiting_bytes), MESSAGE_BYTES_MIN),
             ("limits.operations-per-message", self.limits.operations_per_message, OPERATIONS_PER_MESSAGE_MIN),
             ("limits.message-bytes", bytes(self.limits.message_bytes), MESSAGE_BYTES_MIN),
             ("watches.outbox-groups", self.watches.outbox_groups, 1),

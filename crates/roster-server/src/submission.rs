@@ -8,7 +8,7 @@ use roster_proto::v1;
 use roster_store::{Codec, FinishedSnapshot, Records, SnapshotError, SnapshotInfo, SnapshotWriter};
 use tokio::sync::oneshot;
 
-/// Submissions that may wait for a writer.
+/// Submissions that may wait for a writer; for that of the directory, those of the director itself.
 pub(crate) const WRITER_MAIL_MAX: usize = 4096;
 
 /// Commands of one caller, with their stored form: one answer for all of them. `O` is whom it is for.

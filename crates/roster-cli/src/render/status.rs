@@ -34,6 +34,7 @@ pub(crate) struct Status {
     watches: u64,
     watch_resets: u64,
     connections: u64,
+    work: Option<Work>,
     log: Log,
     queues: Option<QueuesStatus>,
     #[serde(skip)]
@@ -50,6 +51,19 @@ struct QueuesStatus {
     producers: u64,
     consumers: u64,
     log: Option<Log>,
+}
+
+/// What is under way, and what was refused since the start because there was too much.
+#[derive(Debug, Serialize)]
+struct Work {
+    calls: u64,
+    refused_calls: u64,
+    operation_bytes: u64,
+    waiting_operation_bytes: u64,
+    refused_operations: u64,
+    publish_bytes: u64,
+    waiting_publish_bytes: u64,
+    refused_publications: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -96,6 +110,7 @@ impl Status {
             watches: status.watches,
             watch_resets: status.watch_resets,
             connections: status.connections,
+            work: status.work.map(Work::new),
             log: status.log.map(Log::new).unwrap_or_default(),
             queues,
         }
@@ -133,10 +148,37 @@ impl Status {
             log.commands, log.batches, log.syncs, log.rebuilds
         );
         facts.push(("since start", work));
+        facts.extend(self.work.iter().flat_map(Work::facts));
         if let Some(queues) = &self.queues {
             facts.extend(queues.facts());
         }
         facts
+    }
+}
+
+impl Work {
+    fn new(work: v1::Work) -> Self {
+        Self {
+            calls: work.calls,
+            refused_calls: work.refused_calls,
+            operation_bytes: work.operation_bytes,
+            waiting_operation_bytes: work.waiting_operation_bytes,
+            refused_operations: work.refused_operations,
+            publish_bytes: work.publish_bytes,
+            waiting_publish_bytes: work.waiting_publish_bytes,
+            refused_publications: work.refused_publications,
+        }
+    }
+
+    fn facts(&self) -> [(&'static str, String); 3] {
+        let line = |under_way, waiting, refused| {
+            format!("{} under way, {} waiting, {refused} messages refused", size(under_way), size(waiting))
+        };
+        [
+            ("calls", format!("{} under way, {} refused", self.calls, self.refused_calls)),
+            ("operations", line(self.operation_bytes, self.waiting_operation_bytes, self.refused_operations)),
+            ("publishing", line(self.publish_bytes, self.waiting_publish_bytes, self.refused_publications)),
+        ]
     }
 }
 

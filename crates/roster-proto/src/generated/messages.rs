@@ -915,6 +915,31 @@ pub struct GetStatusResponse {
     pub queue_producers: u64,
     #[prost(uint64, tag = "26")]
     pub queue_consumers: u64,
+    #[prost(message, optional, tag = "27")]
+    pub work: ::core::option::Option<Work>,
+}
+/// What is under way at the moment, and what was refused since the start because there was too much.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Work {
+    /// Calls that are asked and answered once, checks and those of operators included.
+    #[prost(uint64, tag = "1")]
+    pub calls: u64,
+    #[prost(uint64, tag = "2")]
+    pub refused_calls: u64,
+    /// What sessions have on its way to the log, what waits for that, and how many messages were refused.
+    #[prost(uint64, tag = "3")]
+    pub operation_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub waiting_operation_bytes: u64,
+    #[prost(uint64, tag = "5")]
+    pub refused_operations: u64,
+    /// The same of what is published; what waits for room in a queue waits, too.
+    #[prost(uint64, tag = "6")]
+    pub publish_bytes: u64,
+    #[prost(uint64, tag = "7")]
+    pub waiting_publish_bytes: u64,
+    #[prost(uint64, tag = "8")]
+    pub refused_publications: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogStatus {

@@ -25,7 +25,7 @@ impl Broker {
                     self.is_under_way = false;
                     self.confirm(said);
                 }
-                (Origin::Unary { reply, reservation }, Some((position, outcome))) => {
+                (Origin::Unary { reply, reservation, ticket: _ticket }, Some((position, outcome))) => {
                     self.spent.extend(reservation);
                     let answer = if let Outcome::Refused(refusal) = outcome {
                         Err(refusal.into())
@@ -34,9 +34,9 @@ impl Broker {
                     };
                     let _ = reply.send(answer);
                 }
-                (Origin::Publish { results, first_sequence, reservation, permit }, Some((_, outcome))) => {
+                (Origin::Publish { results, first_sequence, reservation, ticket }, Some((_, outcome))) => {
                     self.spent.extend(reservation);
-                    drop(permit);
+                    drop(ticket);
                     if let Outcome::Refused(refusal @ Refusal::QueueFull { .. }) = outcome {
                         // The limits were lowered while it was on its way: its client sends it again, and it waits.
                         results.break_off(status_of(&refusal.into()));

@@ -13,6 +13,7 @@ use super::Broker;
 use super::deliveries::DeliveryBox;
 use super::results::ResultBox;
 use super::room::{Reservation, Room};
+use crate::edge::Ticket;
 use crate::submission;
 
 /// Batches, words of consumers and queries that may wait for the broker.
@@ -28,14 +29,13 @@ pub(crate) enum Origin {
     /// The broker itself: what consumers said.
     Broker(Said),
     /// A unary call of one command.
-    Unary { reply: oneshot::Sender<Result<(Position, Outcome), v1::Refusal>>, reservation: Option<Reservation> },
-    /// A batch of a publishing stream. The permit is for its bytes and is given back when it is applied.
-    Publish {
-        results: Arc<ResultBox>,
-        first_sequence: u64,
+    Unary {
+        reply: oneshot::Sender<Result<(Position, Outcome), v1::Refusal>>,
         reservation: Option<Reservation>,
-        permit: OwnedSemaphorePermit,
+        ticket: Option<Ticket>,
     },
+    /// A batch of a publishing stream. The ticket is for its bytes and is given back when it is applied.
+    Publish { results: Arc<ResultBox>, first_sequence: u64, reservation: Option<Reservation>, ticket: Ticket },
 }
 
 /// What goes with the words of consumers into the log, and is done when they are durable.

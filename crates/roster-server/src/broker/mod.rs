@@ -40,6 +40,7 @@ use tonic::Status;
 use tracing::warn;
 
 use crate::awake::{Awake, AwakeClock, LOOK_AT_LEAST_EVERY, thread_time};
+use crate::background;
 use crate::clock::{Entropy, WallClock};
 use crate::writer::LogView;
 use chance::Chance;
@@ -131,7 +132,10 @@ impl Broker {
         let now = Instant::now();
         // What a purge or a deletion took out, perhaps millions of messages, is dropped there.
         let (discards, discarded) = std::sync::mpsc::sync_channel::<Discarded>(16);
-        let discard = move || discarded.into_iter().for_each(drop);
+        let discard = move || {
+            background::make_way();
+            discarded.into_iter().for_each(drop);
+        };
         let discarder = std::thread::Builder::new().name("discarder".into()).spawn(discard)?;
         let began = (clock.now(), Awake::default());
         Ok(Self {
@@ -450,6 +454,7 @@ impl Broker {
         let items = self.queues.snapshot();
         let writer = self.writer.clone();
         let write = move || {
+            background::make_way();
             let written = items.items().try_for_each(|item| snapshot.push(&item)).and_then(|()| snapshot.finish());
             // What was deleted or purged meanwhile is freed here.
             drop(items);

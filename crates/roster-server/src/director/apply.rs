@@ -17,24 +17,31 @@ use crate::mail::{Attached, Origin, Request, Submission};
 use crate::session_link::SessionLink;
 use crate::sessions::Asker;
 
+/// After so many commands the director looks whether its turn is over.
+const COMMANDS_PER_LOOK: u64 = 256;
+
 impl Director {
     pub(super) fn apply(&mut self, first: Position, at: Timestamp, submissions: Vec<Submission>) {
         let mut position = first;
+        let mut looked_at = first;
         for Submission { commands, origin, .. } in submissions {
+            // A batch may be as long as many turns: watchers do not wait for the end of it.
+            if position.get() - looked_at.get() >= COMMANDS_PER_LOOK {
+                looked_at = position;
+                self.end_turn_when_due();
+            }
             match origin {
-                Origin::Session { stream, link, requests, permit } => {
+                Origin::Session { stream, link, requests, permit, ticket } => {
                     self.heard(stream);
                     let mut results = Vec::with_capacity(requests.len());
                     for (command, request) in commands.into_iter().zip(requests) {
                         results.extend(self.apply_operation(position, at, command, request, stream, &link));
                         position = position.next();
                     }
-                    if !results.is_empty() {
-                        link.send(Response::Results(v1::Results { results }));
-                    }
-                    drop(permit);
+                    link.answer(results, permit);
+                    drop(ticket);
                 }
-                Origin::Attach { link, reply } => {
+                Origin::Attach { link, reply, ticket: _ticket } => {
                     let mut attached = Err(unavailable("nothing was asked"));
                     for command in commands {
                         attached = self.apply_attach(position, at, command, &link);
@@ -42,7 +49,7 @@ impl Director {
                     }
                     let _ = reply.send(attached);
                 }
-                Origin::Unary { reply } => {
+                Origin::Unary { reply, ticket: _ticket } => {
                     let mut answer = None;
                     for command in commands {
                         answer = Some((position, self.apply_one(position, at, command)));
@@ -245,13 +252,12 @@ impl Director {
                 Origin::Director => self.backlog.extend(commands),
                 Origin::Session { link, requests, permit, .. } => {
                     let results = requests.iter().map(|request| refused(request.id, refusal.clone())).collect();
-                    link.send(Response::Results(v1::Results { results }));
-                    drop(permit);
+                    link.answer(results, permit);
                 }
                 Origin::Attach { reply, .. } => {
                     let _ = reply.send(Err(refusal.clone()));
                 }
-                Origin::Unary { reply } => {
+                Origin::Unary { reply, .. } => {
                     let _ = reply.send(Err(refusal.clone()));
                 }
             }

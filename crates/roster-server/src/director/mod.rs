@@ -3,6 +3,9 @@
 //! It applies what the writer has logged, answers those who asked, tells those who watch, and runs the
 //! timers. It never waits for anybody: what it sends goes into bounded boxes whose readers may be slow.
 //!
+//! It has two lanes of mail. What is logged, signs of life and who asks for them are taken in first; reads and
+//! watches have a turn after each turn of those, so that neither lane starves the other.
+//!
 //! The directory is moved into it: nobody else can read or change it, others send mail.
 //!
 //! # Always true
@@ -28,6 +31,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::awake::{AwakeClock, LOOK_AT_LEAST_EVERY, thread_time};
+use crate::background;
 use crate::drains::{Drains, Report};
 use crate::guard::{Guard, GuardSettings};
 use crate::liveness::{Due, Liveness, Spans};
@@ -75,6 +79,10 @@ pub(crate) struct Director {
     watches: WatchHub,
     drains: Drains,
     mail: mpsc::Receiver<DirectorMail>,
+    /// News of the writer and signs of life: taken in first.
+    urgent: mpsc::Receiver<DirectorMail>,
+    /// When this turn began.
+    turn_began: Duration,
     writer: mpsc::Sender<WriterMail>,
     /// Commands of the director's own that the writer could not take yet.
     backlog: VecDeque<Command>,
@@ -93,7 +101,7 @@ pub(crate) struct Director {
 impl Director {
     pub(crate) fn new(
         directory: Directory,
-        mail: mpsc::Receiver<DirectorMail>,
+        (mail, urgent): (mpsc::Receiver<DirectorMail>, mpsc::Receiver<DirectorMail>),
         writer: mpsc::Sender<WriterMail>,
         log: LogView,
         settings: DirectorSettings,
@@ -114,6 +122,8 @@ impl Director {
             watches: WatchHub::new(settings.watches, start),
             drains: Drains::default(),
             mail,
+            urgent,
+            turn_began: Duration::ZERO,
             writer,
             backlog: VecDeque::new(),
             ended: Vec::new(),
@@ -129,35 +139,58 @@ impl Director {
 
     /// Runs until [`DirectorMail::Quit`].
     pub(crate) async fn run(mut self) {
-        let mut mails = Vec::with_capacity(MAIL_AT_ONCE);
+        let mut urgent = Vec::with_capacity(MAIL_AT_ONCE);
         loop {
             let look = tokio::time::sleep(LOOK_AT_LEAST_EVERY.min(self.sleep()));
+            let mut next = None;
             tokio::select! {
                 biased;
-                received = self.mail.recv_many(&mut mails, MAIL_AT_ONCE) => if received == 0 { break },
+                received = self.urgent.recv_many(&mut urgent, MAIL_AT_ONCE) => if received == 0 { break },
+                mail = self.mail.recv() => match mail {
+                    Some(mail) => next = Some(mail),
+                    None => break,
+                },
                 () = look => {}
             }
             self.look_at_clock();
-            let mut turn_began = self.started.elapsed();
-            for mail in mails.drain(..) {
+            self.turn_began = self.started.elapsed();
+            for mail in urgent.drain(..) {
+                self.take_in(mail);
+                self.end_turn_when_due();
+            }
+            // The rest has a turn of its own, however much is urgent, and no more than that.
+            let until = self.started.elapsed() + TURN;
+            next = next.or_else(|| self.mail.try_recv().ok());
+            while let Some(mail) = next {
                 if let DirectorMail::Quit = mail {
-                    for snapshot in self.snapshots.drain(..) {
-                        let _ = snapshot.join();
-                    }
-                    return;
+                    return self.quit();
                 }
                 self.take_in(mail);
-                if self.started.elapsed() >= turn_began + TURN {
-                    self.end_turn();
-                    turn_began = self.started.elapsed();
-                }
+                next = if self.started.elapsed() < until { self.mail.try_recv().ok() } else { None };
             }
+            self.end_turn();
+        }
+    }
+
+    /// What is logged is applied and answered first.
+    fn quit(&mut self) {
+        while let Ok(mail) = self.urgent.try_recv() {
+            self.take_in(mail);
+        }
+        for snapshot in self.snapshots.drain(..) {
+            let _ = snapshot.join();
+        }
+    }
+
+    fn end_turn_when_due(&mut self) {
+        if self.started.elapsed() >= self.turn_began + TURN {
             self.end_turn();
         }
     }
 
     /// Runs what is due, and wakes whoever has something to read.
     fn end_turn(&mut self) {
+        self.turn_began = self.started.elapsed();
         self.look_at_clock();
         if !self.clock.is_catching_up() {
             for stream in std::mem::take(&mut self.ended) {
@@ -313,6 +346,7 @@ impl Director {
         let items = self.directory.snapshot();
         let writer = self.writer.clone();
         let write = move || {
+            background::make_way();
             let written = items.iter().try_for_each(|item| snapshot.push(item)).and_then(|()| snapshot.finish());
             let _ = writer.blocking_send(WriterMail::SnapshotDone(written));
         };

@@ -3,9 +3,7 @@
 use roster_core::directory::{Liveness as Standing, Refusal};
 use roster_core::{ServiceName, SessionId};
 use roster_proto::convert::unavailable;
-use roster_proto::v1;
 use roster_proto::v1::check_response::Outcome as Checked;
-use roster_proto::v1::session_response::Response;
 use tokio::sync::oneshot;
 
 use super::Director;
@@ -71,15 +69,16 @@ impl Director {
                 }
                 Asker::Register { request, link, .. } if outcome == Checked::Alive => {
                     let refusal = Refusal::AddressInUse { session };
-                    link.send(Response::Results(v1::Results { results: vec![refused(request.id, refusal.into())] }));
+                    link.answer(vec![refused(request.id, refusal.into())], None);
                 }
                 // A stream that was replaced meanwhile gets no registration that nobody waits for.
                 Asker::Register { stream, .. } if !self.sessions.is_attached(stream.session, stream.attachment) => {}
                 Asker::Register { command, request, stream, link } => {
-                    let origin = Origin::Session { stream, link: link.clone(), requests: vec![request], permit: None };
+                    let (requests, link_of) = (vec![request], link.clone());
+                    let origin = Origin::Session { stream, link: link_of, requests, permit: None, ticket: None };
                     if self.writer.try_send(WriterMail::Submission(Submission::new(vec![command], origin))).is_err() {
                         let refusal = unavailable("the node is overloaded; try again");
-                        link.send(Response::Results(v1::Results { results: vec![refused(request.id, refusal)] }));
+                        link.answer(vec![refused(request.id, refusal)], None);
                     }
                 }
             }

@@ -1,6 +1,5 @@
 //! The accept loop: connections are taken, limited, served and drained here.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::admission::Admission;
 use super::{Desk, Place};
 
 /// A connection must say something within this, or it is closed.
@@ -57,7 +56,7 @@ pub(crate) struct Accept {
 #[derive(Clone)]
 struct Server {
     http: auto::Builder<TokioExecutor>,
-    routes: Routes,
+    admission: Admission,
 }
 
 impl Server {
@@ -72,15 +71,16 @@ impl Server {
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         http.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
-        Self { http, routes: routes.prepare() }
+        Self { http, admission: Admission::new(routes.prepare(), desk) }
     }
 
     async fn serve<S>(self, stream: S, watcher: Watcher, peer: impl Display)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = self.routes.map_request(|request: http::Request<hyper::body::Incoming>| request);
-        let service = TowerToHyperService::new(service.map_err(|error: Infallible| match error {}));
+        let admission = self.admission;
+        let service = tower::service_fn(move |request| admission.clone().call(request));
+        let service = TowerToHyperService::new(service);
         let connection = self.http.serve_connection(TokioIo::new(stream), service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             debug!(%peer, %error, "a connection ended with an error");

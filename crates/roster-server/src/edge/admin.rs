@@ -27,6 +27,23 @@ pub(crate) struct AdminApi {
     pub(crate) durability: Durability,
 }
 
+impl AdminApi {
+    fn work(&self) -> v1::Work {
+        let Desk { gauges, budget, queues, .. } = &self.desk;
+        let calls = [&gauges.calls, &gauges.checks, &gauges.admin_calls];
+        v1::Work {
+            calls: calls.into_iter().map(|calls| calls.load(Ordering::Relaxed) as u64).sum(),
+            refused_calls: gauges.refused_calls.load(Ordering::Relaxed),
+            operation_bytes: budget.under_way_bytes(),
+            waiting_operation_bytes: budget.waiting_bytes(),
+            refused_operations: budget.refused(),
+            publish_bytes: queues.budget.under_way_bytes(),
+            waiting_publish_bytes: queues.budget.waiting_bytes(),
+            refused_publications: queues.budget.refused(),
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl Admin for AdminApi {
     async fn get_status(
@@ -64,6 +81,7 @@ impl Admin for AdminApi {
             queue_bytes: queues.bytes,
             queue_producers: queues.producers,
             queue_consumers: queues.consumers,
+            work: Some(self.work()),
         };
         Ok(Response::new(status))
     }

@@ -2,7 +2,9 @@
 
 mod accept;
 mod admin;
+mod admission;
 mod backup;
+mod budget;
 mod consume;
 mod publish;
 mod queues;
@@ -13,6 +15,7 @@ mod watch;
 pub(crate) use accept::{Accept, serve};
 pub(crate) use admin::AdminApi;
 pub(crate) use backup::{BackupApi, Feeds};
+pub(crate) use budget::{Budget, Ticket};
 pub(crate) use queues::QueuesApi;
 pub(crate) use registry::RegistryApi;
 
@@ -23,7 +26,7 @@ use roster_core::Position;
 use roster_core::directory::{Command, Directory, Outcome};
 use roster_proto::convert::{status_of, unavailable};
 use roster_proto::v1;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
@@ -37,6 +40,10 @@ use crate::settings::LimitSection;
 pub(crate) struct Desk {
     pub(crate) writer: mpsc::Sender<WriterMail>,
     pub(crate) director: mpsc::Sender<DirectorMail>,
+    /// Mail that the director takes in first: signs of life, and who asks for them.
+    pub(crate) urgent: mpsc::Sender<DirectorMail>,
+    /// What is on its way to the log. Who has a ticket finds room at the writer.
+    pub(crate) budget: Budget,
     pub(crate) queues: QueueDesk,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: LimitSection,
@@ -52,27 +59,18 @@ pub(crate) struct Desk {
 pub(crate) struct QueueDesk {
     pub(crate) writer: mpsc::Sender<broker::WriterMail>,
     pub(crate) broker: mpsc::Sender<broker::BrokerMail>,
-    /// Bounds what is published and not yet applied, of all streams and calls together.
-    bytes: Arc<Semaphore>,
-    units: usize,
-}
-
-impl QueueDesk {
-    /// `bytes` may be on their way to the log.
-    pub(crate) fn new(
-        writer: mpsc::Sender<broker::WriterMail>,
-        broker: mpsc::Sender<broker::BrokerMail>,
-        bytes: usize,
-    ) -> Self {
-        let units = Self::units_of(bytes);
-        Self { writer, broker, bytes: Arc::new(Semaphore::new(units)), units }
-    }
+    /// What is published and not yet applied, and what waits for room.
+    pub(crate) budget: Budget,
 }
 
 /// How much of what is limited is in use.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     pub(crate) connections: AtomicUsize,
+    pub(crate) calls: AtomicUsize,
+    pub(crate) checks: AtomicUsize,
+    pub(crate) admin_calls: AtomicUsize,
+    pub(crate) refused_calls: AtomicU64,
     pub(crate) sessions: AtomicUsize,
     pub(crate) watch_streams: AtomicUsize,
     pub(crate) producers: AtomicUsize,
@@ -85,7 +83,8 @@ impl Desk {
     /// Logs one command and waits until it is applied.
     pub(crate) async fn submit(&self, command: Command) -> Result<(Position, Outcome), Status> {
         let (reply, answer) = oneshot::channel();
-        let submission = Submission::new(vec![command], Origin::Unary { reply });
+        let ticket = self.budget.enter(0).await.ok_or_else(stopping)?;
+        let submission = Submission::new(vec![command], Origin::Unary { reply, ticket });
         self.writer.send(WriterMail::Submission(submission)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))
     }
@@ -104,6 +103,10 @@ impl Desk {
     pub(crate) async fn tell(&self, mail: DirectorMail) -> Result<(), Status> {
         self.director.send(mail).await.map_err(|_| stopping())
     }
+
+    pub(crate) async fn tell_soon(&self, mail: DirectorMail) -> Result<(), Status> {
+        self.urgent.send(mail).await.map_err(|_| stopping())
+    }
 }
 
 pub(crate) fn stopping() -> Status {
@@ -111,13 +114,17 @@ pub(crate) fn stopping() -> Status {
 }
 
 pub(crate) fn too_many(limit: &str, max: usize) -> Status {
-    status_of(&v1::Refusal {
+    status_of(&too_much(limit, max as u64))
+}
+
+pub(crate) fn too_much(limit: &str, max: u64) -> v1::Refusal {
+    v1::Refusal {
         code: v1::refusal::Code::LimitExceeded.into(),
         message: format!("{limit} is limited to {max} on this node; try again later or elsewhere"),
         limit: limit.to_owned(),
-        limit_max: max as u64,
+        limit_max: max,
         ..Default::default()
-    })
+    }
 }
 
 /// One of a limited number of places; given back when dropped.

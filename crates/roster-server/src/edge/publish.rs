@@ -1,7 +1,8 @@
 //! Publishing: one call, or one stream of batches that waits while the queue is full.
 //!
 //! A stream reads one request further only when the batch before has room in its queue and is at the writer:
-//! whoever publishes too fast is slowed by the flow control of its connection.
+//! whoever publishes too fast is slowed by the flow control of its connection. What was read and waits is counted, of
+//! all streams together, and refused beyond a bound.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use roster_proto::convert::{invalid, parse_message, parse_queue_name, status_of}
 use roster_proto::v1;
 use roster_proto::v1::publish_stream_request::Request;
 use roster_store::limits::RECORD_BYTES_MAX;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
-use super::{Desk, Place, stopping, too_many};
+use super::{Desk, Place, Ticket, stopping, too_many, too_much};
 use crate::broker::{BrokerMail, Load, NoRoom, Opened, Origin, Reservation, ResultBox, Room, WriterMail};
 use crate::submission;
 
@@ -27,8 +28,6 @@ use crate::submission;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A message that became a dead letter has its reason beside it, and must still be one record of a snapshot.
 const BATCH_BYTES_MAX: usize = RECORD_BYTES_MAX - 4 * 1024;
-/// Bytes under way are counted in units of this size.
-const UNIT_BYTES: usize = 1024;
 
 /// What a publishing stream answers.
 #[derive(Debug)]
@@ -175,22 +174,45 @@ impl PublishStream {
         let origin = Some(Source { producer: publisher.producer.clone(), first });
         let submission = draft(vec![Command::Publish { queue: publisher.queue.clone(), origin, messages }]);
         let submission = submission.map_err(Refused::Batch)?;
-        let reservation = match publisher.room.reserve(load).await {
-            Ok(reservation) => reservation,
-            Err(NoRoom::Full(_)) => return Err(Refused::Batch(never_fits(&publisher.queue, load))),
-            Err(NoRoom::Closed) => return Err(Refused::Stream(closed(&publisher.queue))),
-        };
-        let permit = self.desk.queues.bytes_under_way(submission.records.bytes_len()).await;
-        let permit = permit.ok_or_else(|| Refused::Stream(stopping()))?;
+        let (reservation, ticket) = self.way(publisher, load, submission.records.bytes_len()).await?;
         // From here on nothing is waited for: a batch that is expected is at the writer.
         let place = self.desk.queues.writer.reserve().await.map_err(|_| Refused::Stream(stopping()))?;
         publisher.next = publisher.next.max(end);
         let results = self.results.clone();
-        let origin = Origin::Publish { results, first_sequence: first, reservation: Some(reservation), permit };
+        let origin = Origin::Publish { results, first_sequence: first, reservation: Some(reservation), ticket };
         self.results.expect(None);
         place.send(WriterMail::Submission(submission.for_whom(origin)));
         Ok(())
     }
+
+    /// Room in the queue and the way to the log, waited for when they are not there. Of what waits there is only so
+    /// much: a queue that stays full must not fill the memory of the node with what its publishers have sent.
+    async fn way(&self, publisher: &Publisher, load: Load, bytes: usize) -> Result<(Reservation, Ticket), Refused> {
+        let budget = &self.desk.queues.budget;
+        let no_room = |why| match why {
+            NoRoom::Full(_) => Refused::Batch(never_fits(&publisher.queue, load)),
+            NoRoom::Closed => Refused::Stream(closed(&publisher.queue)),
+        };
+        let reserved = match publisher.room.try_reserve(load) {
+            Ok(reservation) => match budget.try_enter(bytes) {
+                Some(ticket) => return Ok((reservation, ticket)),
+                None => Some(reservation),
+            },
+            Err(NoRoom::Full(_)) => None,
+            Err(why @ NoRoom::Closed) => return Err(no_room(why)),
+        };
+        let Some(_waiting) = budget.wait(bytes) else { return Err(Refused::Batch(too_much_waits(&self.desk))) };
+        let reservation = match reserved {
+            Some(reservation) => reservation,
+            None => publisher.room.reserve(load).await.map_err(no_room)?,
+        };
+        let ticket = budget.enter(bytes).await.ok_or_else(|| Refused::Stream(stopping()))?;
+        Ok((reservation, ticket))
+    }
+}
+
+fn too_much_waits(desk: &Desk) -> v1::Refusal {
+    too_much("bytes that wait for a queue (limits.waiting-bytes)", desk.limits.waiting_bytes.as_u64())
 }
 
 enum Refused {
@@ -236,10 +258,17 @@ pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<
     };
     let submission =
         draft(vec![Command::Publish { queue, origin, messages }]).map_err(|refusal| status_of(&refusal))?;
-    let _permit: OwnedSemaphorePermit =
-        desk.queues.bytes_under_way(submission.records.bytes_len()).await.ok_or_else(stopping)?;
+    let (budget, bytes) = (&desk.queues.budget, submission.records.bytes_len());
+    let ticket = match budget.try_enter(bytes) {
+        Some(ticket) => ticket,
+        None => {
+            let _waiting = budget.wait(bytes).ok_or_else(|| status_of(&too_much_waits(desk)))?;
+            budget.enter(bytes).await.ok_or_else(stopping)?
+        }
+    };
     let (reply, answer) = oneshot::channel();
-    let submission = submission.for_whom(Origin::Unary { reply, reservation: Some(reservation) });
+    let origin = Origin::Unary { reply, reservation: Some(reservation), ticket: Some(ticket) };
+    let submission = submission.for_whom(origin);
     desk.queues.writer.send(WriterMail::Submission(submission)).await.map_err(|_| stopping())?;
     let (_, outcome) = answer.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))?;
     let Outcome::Published { first, stored, duplicates } = outcome else {
@@ -247,19 +276,6 @@ pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<
     };
     let published = v1::Published { first_message_id: first.get(), stored, duplicates };
     Ok(v1::PublishResponse { published: Some(published) })
-}
-
-impl super::QueueDesk {
-    /// Waits until so many more bytes may be on their way to the log.
-    async fn bytes_under_way(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, self.units);
-        self.bytes.clone().acquire_many_owned(u32::try_from(units).unwrap_or(u32::MAX)).await.ok()
-    }
-
-    /// In units of the bytes that may be on their way.
-    pub(crate) fn units_of(bytes: usize) -> usize {
-        bytes.div_ceil(UNIT_BYTES).clamp(1, u32::MAX as usize)
-    }
 }
 
 fn parse_messages(wire: Vec<v1::QueueMessage>) -> Result<Vec<Message>, v1::Refusal> {

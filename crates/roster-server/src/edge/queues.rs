@@ -34,7 +34,7 @@ impl Desk {
     /// Logs one command about queues and waits until it is applied.
     pub(crate) async fn submit_to_queues(&self, command: Command) -> Result<(Position, Outcome), Status> {
         let (reply, answer) = oneshot::channel();
-        let submission = Submission::new(vec![command], Origin::Unary { reply, reservation: None });
+        let submission = Submission::new(vec![command], Origin::Unary { reply, reservation: None, ticket: None });
         self.queues.writer.send(WriterMail::Submission(submission)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))
     }

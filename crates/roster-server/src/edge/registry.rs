@@ -94,7 +94,7 @@ impl Registry for RegistryApi {
         let service = service_name(&request.service)?;
         let (reply, outcome) = oneshot::channel();
         let session = SessionId::new(request.session_id);
-        self.0.tell(DirectorMail::Check { service, session, reply }).await?;
+        self.0.tell_soon(DirectorMail::Check { service, session, reply }).await?;
         let outcome = outcome.await.map_err(|_| stopping())?;
         Ok(Response::new(v1::CheckResponse { outcome: outcome.into() }))
     }

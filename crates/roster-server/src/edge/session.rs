@@ -10,27 +10,31 @@ use roster_proto::encoded::{self, Request as Wire, SessionOperation};
 use roster_proto::v1;
 use roster_proto::v1::farewell::Reason;
 use roster_proto::v1::refusal::Code;
-use roster_proto::v1::session_response::Response;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Desk, Place, too_many};
+use super::{Desk, Place, Ticket, too_many, too_much};
 use crate::mail::{Attached, DirectorMail, Origin, Request, Submission, WriterMail};
-use crate::session_link::SessionLink;
+use crate::session_link::{Outgoing, SessionLink};
+use crate::submission;
 
 /// A stream that says nothing for so long after it was opened is closed.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const SECRET_BYTES: usize = 16;
+/// Operations that are parsed in one go: the pushes and pings of others wait on the same threads.
+const OPERATIONS_PER_TURN: usize = 512;
+/// The places that a message with as many operations as it may have takes beside its own.
+const FULL_MESSAGE_PLACES: usize = 15;
+/// A stream that waits for the log is heard this often.
+const HEARD_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a drain is reported on when the caller names no deadline.
 pub(super) const DRAIN_MILLIS_DEFAULT: u32 = 10_000;
 
-pub(crate) type SessionResponses = tokio_stream::adapters::Map<
-    ReceiverStream<v1::SessionResponse>,
-    fn(v1::SessionResponse) -> Result<v1::SessionResponse, Status>,
->;
+pub(crate) type SessionResponses =
+    tokio_stream::adapters::Map<ReceiverStream<Outgoing>, fn(Outgoing) -> Result<v1::SessionResponse, Status>>;
 
 /// Starts the task of one stream and returns what it answers.
 pub(super) fn open(desk: Desk, requests: Streaming<encoded::SessionRequest>) -> Result<SessionResponses, Status> {
@@ -43,7 +47,14 @@ pub(super) fn open(desk: Desk, requests: Streaming<encoded::SessionRequest>) -> 
     let tasks = desk.tasks.clone();
     let stream = SessionStream { desk, requests, link, _place: place };
     tasks.spawn(stream.run());
-    Ok(ReceiverStream::new(responses).map(Ok as fn(v1::SessionResponse) -> Result<v1::SessionResponse, Status>))
+    Ok(ReceiverStream::new(responses).map(|outgoing| Ok(outgoing.taken())))
+}
+
+/// What became of the wish to be on the way to the log.
+enum Ticketed {
+    Entered(Ticket),
+    Refused(v1::Refusal),
+    Ended,
 }
 
 struct SessionStream {
@@ -67,7 +78,7 @@ impl SessionStream {
         };
         let goodbye = self.converse(stream).await;
         if !goodbye {
-            let _ = self.desk.director.send(DirectorMail::StreamEnded(stream)).await;
+            let _ = self.desk.urgent.send(DirectorMail::StreamEnded(stream)).await;
         }
     }
 
@@ -84,8 +95,9 @@ impl SessionStream {
             Command::ResumeSession { session: SessionId::new(hello.session_id), secret: hash(&hello.secret) }
         };
         let (reply, answer) = oneshot::channel();
-        let submission = Submission::new(vec![command], Origin::Attach { link: self.link.clone(), reply });
         let gone = || roster_proto::convert::unavailable("the node stops");
+        let ticket = self.desk.budget.enter(0).await.ok_or_else(gone)?;
+        let submission = Submission::new(vec![command], Origin::Attach { link: self.link.clone(), reply, ticket });
         self.desk.writer.send(WriterMail::Submission(submission)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -93,7 +105,8 @@ impl SessionStream {
     /// Takes requests until the stream ends; whether it ended with a goodbye.
     async fn converse(&mut self, stream: Attached) -> bool {
         let Attached { session, attachment } = stream;
-        let in_flight = Arc::new(Semaphore::new(self.desk.limits.messages_in_flight));
+        let places = self.desk.limits.messages_in_flight.min(Semaphore::MAX_PERMITS);
+        let in_flight = Arc::new(Semaphore::new(places));
         loop {
             let request = tokio::select! {
                 request = self.requests.message() => request,
@@ -102,24 +115,26 @@ impl SessionStream {
             let Ok(Some(encoded::SessionRequest { request })) = request else { return false };
             match request {
                 Some(Wire::Operations(operations)) => {
-                    let Ok(permit) = in_flight.clone().acquire_owned().await else { return false };
-                    let (commands, requests) = match self.parse(session, operations) {
-                        Ok(parsed) => parsed,
-                        Err(message) => {
-                            self.link.end(Reason::Protocol, message);
-                            return false;
-                        }
+                    let max = self.desk.limits.operations_per_message;
+                    let count = operations.operations.len();
+                    if count > max {
+                        self.link.end(Reason::Protocol, format!("{count} operations in one message; {max} at most"));
+                        return false;
+                    }
+                    // A full message takes the places of many short ones: what is asked bounds what is answered.
+                    let weight = (1 + count.saturating_mul(FULL_MESSAGE_PLACES) / max).min(places);
+                    let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+                    let permit = tokio::select! {
+                        permit = in_flight.clone().acquire_many_owned(weight) => permit,
+                        () = self.link.ended() => return false,
                     };
-                    if !commands.is_empty() {
-                        let origin =
-                            Origin::Session { stream, link: self.link.clone(), requests, permit: Some(permit) };
-                        if !self.submit(Submission::new(commands, origin)).await {
-                            return false;
-                        }
+                    let Ok(permit) = permit else { return false };
+                    if !self.take_operations(stream, operations, permit).await {
+                        return false;
                     }
                 }
                 Some(Wire::Pong(_)) => {
-                    if self.desk.director.send(DirectorMail::Heard(stream)).await.is_err() {
+                    if self.desk.urgent.send(DirectorMail::Heard(stream)).await.is_err() {
                         return false;
                     }
                 }
@@ -138,40 +153,59 @@ impl SessionStream {
         }
     }
 
-    async fn submit(&self, submission: Submission) -> bool {
-        self.desk.writer.send(WriterMail::Submission(submission)).await.is_ok()
+    /// Whether the stream goes on. What parses becomes commands; what does not is answered here.
+    async fn take_operations(
+        &self,
+        stream: Attached,
+        operations: encoded::Operations,
+        permit: OwnedSemaphorePermit,
+    ) -> bool {
+        let (commands, requests, refused) = parse(stream.session, operations).await;
+        if commands.is_empty() {
+            self.link.answer(refused, Some(permit));
+            return true;
+        }
+        self.link.answer(refused, None);
+        let submission = submission::Submission::<roster_store::Directory, ()>::new(commands, ());
+        let ticket = match self.ticket(stream, submission.records.bytes_len()).await {
+            Ticketed::Entered(ticket) => Some(ticket),
+            Ticketed::Refused(refusal) => {
+                let refused = |request: Request| {
+                    let outcome = Some(v1::result::Outcome::Refusal(refusal.clone()));
+                    v1::Result { request_id: request.id, outcome }
+                };
+                self.link.answer(requests.into_iter().map(refused).collect(), Some(permit));
+                return true;
+            }
+            Ticketed::Ended => return false,
+        };
+        let origin = Origin::Session { stream, link: self.link.clone(), requests, permit: Some(permit), ticket };
+        self.desk.writer.send(WriterMail::Submission(submission.for_whom(origin))).await.is_ok()
     }
 
-    /// What parses becomes commands; what does not is answered here.
-    fn parse(
-        &self,
-        session: SessionId,
-        operations: encoded::Operations,
-    ) -> Result<(Vec<Command>, Vec<Request>), String> {
-        let max = self.desk.limits.operations_per_message;
-        if operations.operations.len() > max {
-            let count = operations.operations.len();
-            return Err(format!("{count} operations in one message; {max} at most"));
+    /// Waits until so many bytes may be on their way to the log. Meanwhile nothing is read from the client: that
+    /// it is not heard is the doing of the node, and counts as heard.
+    async fn ticket(&self, stream: Attached, bytes: usize) -> Ticketed {
+        let budget = &self.desk.budget;
+        if let Some(ticket) = budget.try_enter(bytes) {
+            return Ticketed::Entered(ticket);
         }
-        let mut commands = Vec::with_capacity(operations.operations.len());
-        let mut requests = Vec::with_capacity(operations.operations.len());
-        let mut refused = Vec::new();
-        for operation in operations.operations {
-            let id = operation.request_id;
-            match command_of(session, operation) {
-                Ok((command, drain_millis)) => {
-                    commands.push(command);
-                    requests.push(Request { id, drain_millis });
-                }
-                Err(refusal) => {
-                    refused.push(v1::Result { request_id: id, outcome: Some(v1::result::Outcome::Refusal(refusal)) });
+        let Some(_waiting) = budget.wait(bytes) else {
+            let limit = "bytes that wait for the log (limits.waiting-bytes)";
+            return Ticketed::Refused(too_much(limit, self.desk.limits.waiting_bytes.as_u64()));
+        };
+        let mut entering = std::pin::pin!(budget.enter(bytes));
+        loop {
+            tokio::select! {
+                entered = &mut entering => return entered.map_or(Ticketed::Ended, Ticketed::Entered),
+                () = self.link.ended() => return Ticketed::Ended,
+                () = tokio::time::sleep(HEARD_INTERVAL) => {
+                    if self.desk.urgent.send(DirectorMail::Heard(stream)).await.is_err() {
+                        return Ticketed::Ended;
+                    }
                 }
             }
         }
-        if !refused.is_empty() {
-            self.link.send(Response::Results(v1::Results { results: refused }));
-        }
-        Ok((commands, requests))
     }
 
     fn protocol_error(&self, message: &str) {
@@ -201,6 +235,29 @@ impl SessionStream {
         };
         self.link.end(reason, refusal.message.clone());
     }
+}
+
+/// Commands with their requests, and the answers to what is none.
+async fn parse(session: SessionId, operations: encoded::Operations) -> (Vec<Command>, Vec<Request>, Vec<v1::Result>) {
+    let mut commands = Vec::with_capacity(operations.operations.len());
+    let mut requests = Vec::with_capacity(operations.operations.len());
+    let mut refused = Vec::new();
+    for (number, operation) in operations.operations.into_iter().enumerate() {
+        if number % OPERATIONS_PER_TURN == OPERATIONS_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        let id = operation.request_id;
+        match command_of(session, operation) {
+            Ok((command, drain_millis)) => {
+                commands.push(command);
+                requests.push(Request { id, drain_millis });
+            }
+            Err(refusal) => {
+                refused.push(v1::Result { request_id: id, outcome: Some(v1::result::Outcome::Refusal(refusal)) });
+            }
+        }
+    }
+    (commands, requests, refused)
 }
 
 fn command_of(session: SessionId, operation: encoded::Operation) -> Result<(Command, Option<u32>), v1::Refusal> {
