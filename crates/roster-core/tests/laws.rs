@@ -47,6 +47,7 @@ fn apply(directory: &mut Directory, at: Timestamp, command: Command) -> Applied 
             instance: Default::default(),
             token: Default::default(),
         }],
+        unseen: vec![ServiceName::parse("stale").unwrap()],
     };
     let outcome = directory.apply(at, command.clone(), &mut effects);
     Applied { at, command, outcome, effects }
@@ -104,6 +105,29 @@ proptest! {
             if matches!(applied.outcome, Outcome::Refused(_) | Outcome::Stale) {
                 assert_eq!(applied.effects, Effects::default());
                 assert_eq!(before.snapshot()[1..], after.snapshot()[1..]);
+            }
+        });
+    }
+
+    #[test]
+    fn whatever_reads_otherwise_after_a_command_is_named_by_its_effects(steps in steps(100)) {
+        run(&steps, |before, applied, after| {
+            let named: BTreeSet<&ServiceName> = applied.effects.services().collect();
+            let read = |directory: &Directory| -> BTreeMap<ServiceName, (Vec<Instance>, Option<Instance>)> {
+                let services = directory.services(&Selector::All, None, usize::MAX);
+                let read = services.into_iter().map(|summary| {
+                    let selector = Selector::Service(summary.name.clone());
+                    (summary.name.clone(), (directory.instances(&selector, None, usize::MAX), directory.main(&summary.name)))
+                });
+                // To a reader, a service without instances is none.
+                read.filter(|(_, (instances, _))| !instances.is_empty()).collect()
+            };
+            let (before, after) = (read(before), read(after));
+            let differs = |name: &&ServiceName| before.get(*name) != after.get(*name);
+            if applied.command != Command::StartNode {
+                for name in before.keys().chain(after.keys()).filter(differs) {
+                    assert!(named.contains(name), "D13: {name} reads otherwise after {:?}", applied.command);
+                }
             }
         });
     }

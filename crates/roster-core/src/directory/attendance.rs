@@ -48,8 +48,8 @@ impl Directory {
             self.tables.set_liveness(session, Liveness::Up);
             for id in self.tables.of_session(session) {
                 let record = &self.tables.instances[&id];
+                turn.tell(record, |_| Event::Up(record.instance(id, Liveness::Up)));
                 if record.is_visible() {
-                    turn.event(Event::Up(record.instance(id, Liveness::Up)));
                     let ripe = self.tables.services[record.service].risen(record.registration.version);
                     turn.touch(record.service, ripe);
                 }
@@ -77,10 +77,7 @@ impl Directory {
         self.tables.set_liveness(session, Liveness::Suspect(reason));
         for id in self.tables.of_session(session) {
             let record = &self.tables.instances[&id];
-            if record.is_visible() {
-                let service = record.registration.service.clone();
-                turn.event(Event::Suspect { service, instance: id, reason });
-            }
+            turn.tell(record, |service| Event::Suspect { service: service.clone(), instance: id, reason });
         }
         Outcome::Done
     }

@@ -143,4 +143,16 @@ pub struct Effects {
     /// In the order in which watchers take them in.
     pub events: Vec<Event>,
     pub notices: Vec<Notice>,
+    /// The services in which something changed that watchers do not see: one that waits came, changed or
+    /// went. With those of the events they are all that read otherwise than before (D13).
+    pub unseen: Vec<ServiceName>,
+}
+
+impl Effects {
+    /// The services that read otherwise than before (D13); some of them more than once.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        // The events of one service stand together.
+        let seen = self.events.chunk_by(|one, next| one.service() == next.service()).map(|chunk| chunk[0].service());
+        seen.chain(&self.unseen)
+    }
 }

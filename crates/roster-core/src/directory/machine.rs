@@ -19,6 +19,8 @@
 //! * **D10, numbers grow**: no id, place, token, attachment or change lies beyond the revision, and no
 //!   session beyond the last one given out.
 //! * **D11, own things only**: the end of a session removes what that session owns and nothing else.
+//! * **D13, all that changed is named**: whatever reads otherwise after a command is of a service that its
+//!   effects name, except after the start of a node, which changes every service and names none.
 //!
 //! Work per command is logarithmic in the sizes of the directory, plus what the command tells or
 //! removes. Two commands look at more: the start of a node looks at every session and service, and
@@ -59,7 +61,9 @@ impl Directory {
     pub fn apply(&mut self, at: Timestamp, command: Command, effects: &mut Effects) -> Outcome {
         effects.events.clear();
         effects.notices.clear();
+        effects.unseen.clear();
         self.revision = self.revision.next();
+        let before = self.tables.instances.len();
         let mut turn = Turn { position: self.revision, at, effects, touched: Default::default() };
         let outcome = self.carry_out(&mut turn, command).unwrap_or_else(Outcome::Refused);
         while let Some((number, ripe)) = turn.touched.pop_first() {
@@ -69,6 +73,10 @@ impl Directory {
         debug_assert!(
             !matches!(outcome, Outcome::Refused(_) | Outcome::Stale) || *turn.effects == Effects::default(),
             "D1: a refused command told something"
+        );
+        debug_assert!(
+            self.tables.instances.len() == before || effects.services().next().is_some(),
+            "D13: instances came or went, and no service is named"
         );
         outcome
     }
@@ -121,9 +129,7 @@ impl Directory {
         if caller == Caller::Operator {
             turn.offline(record.session, id, OfflineReason::Drained, 0);
         }
-        if record.is_visible() {
-            turn.event(Event::Draining { service: record.registration.service.clone(), instance: id });
-        }
+        turn.tell(record, |service| Event::Draining { service: service.clone(), instance: id });
         self.tables.set_draining(id);
         Ok(Outcome::Done)
     }
@@ -170,10 +176,7 @@ impl Directory {
     /// Takes an instance out, tells watchers if they saw it, and has its service settled.
     pub(super) fn remove_instance(&mut self, turn: &mut Turn<'_>, id: InstanceId, cause: RemovedCause) {
         if let Some(record) = self.tables.remove(id) {
-            if record.is_visible() {
-                let service = record.registration.service.clone();
-                turn.event(Event::Removed { service, instance: id, cause });
-            }
+            turn.tell(&record, |service| Event::Removed { service: service.clone(), instance: id, cause });
             turn.touch(record.service, None);
         }
     }

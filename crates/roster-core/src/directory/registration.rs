@@ -189,9 +189,7 @@ impl Directory {
             record.changed = turn.position;
             self.tables.set_facts(id, Arc::clone(&claim.registration));
             let record = &self.tables.instances[&id];
-            if record.is_visible() {
-                turn.event(Event::Changed(record.instance(id, Liveness::Up)));
-            }
+            turn.tell(record, |_| Event::Changed(record.instance(id, Liveness::Up)));
         }
         self.remind(turn, id);
         self.outcome(id)
@@ -269,13 +267,13 @@ impl Directory {
             registered: turn.at,
             changed: turn.position,
         };
-        if record.is_visible() {
+        turn.tell(&record, |_| {
             let new = record.instance(id, Liveness::Up);
-            turn.event(match (occupant, gone) {
+            match (occupant, gone) {
                 (Some(old), Some(_)) => Event::Replaced { old, new },
                 (Some(_) | None, _) => Event::Up(new),
-            });
-        }
+            }
+        });
         self.tables.insert(id, record, claim.place);
         self.bring_policy(turn, number, claim.cutover);
         let risen = self.tables.services[number].risen(version);

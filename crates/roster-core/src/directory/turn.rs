@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::words::{InstanceId, Position, SessionId, Timestamp};
+use crate::words::{InstanceId, Position, ServiceName, SessionId, Timestamp};
 
+use super::record::Record;
 use super::service::ServiceNumber;
 use super::{Effects, Event, Notice, OfflineReason};
 
@@ -25,6 +26,16 @@ impl Turn<'_> {
 
     pub(super) fn event(&mut self, event: Event) {
         self.effects.events.push(event);
+    }
+
+    /// Tells of a change of a record: by an event, if watchers see it.
+    pub(super) fn tell(&mut self, record: &Record, event: impl FnOnce(&ServiceName) -> Event) {
+        let service = &record.registration.service;
+        if record.is_visible() {
+            self.event(event(service));
+        } else {
+            self.effects.unseen.push(service.clone());
+        }
     }
 
     pub(super) fn offline(
