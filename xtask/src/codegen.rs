@@ -36,11 +36,14 @@ pub(crate) fn generate(root: &Path, into: &Path) -> anyhow::Result<()> {
     fs::rename(into.join("roster.v1.rs"), into.join("messages.rs"))?;
 
     // Events are encoded once and shared by all watchers, so the server sends a response whose groups
-    // are bytes already, and takes requests whose registrations still are. On the wire the types are the same.
+    // are bytes already, and takes requests whose registrations still are. What was read of a service is bytes as
+    // well, and answers whoever asks again. On the wire the types are the same.
     tonic_prost_build::configure()
         .build_client(false)
         .extern_path(".roster.v1.WatchResponse", "crate::encoded::WatchResponse")
         .extern_path(".roster.v1.SessionRequest", "crate::encoded::SessionRequest")
+        .extern_path(".roster.v1.GetMainResponse", "crate::encoded::GetMainResponse")
+        .extern_path(".roster.v1.ListInstancesResponse", "crate::encoded::ListInstancesResponse")
         .extern_path(".roster.v1", "crate::v1")
         .out_dir(into)
         .compile_fds(with_comments.clone())

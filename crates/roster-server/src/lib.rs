@@ -23,6 +23,7 @@ mod recovery;
 mod session_link;
 mod sessions;
 mod settings;
+mod stamps;
 mod submission;
 mod watch;
 mod writer;

@@ -23,12 +23,15 @@ use crate::broker::{self, BROKER_MAIL_MAX, Broker, BrokerMail};
 use crate::clock::{Entropy, OnwardClock, System, WallClock};
 use crate::dialer::Dialer;
 use crate::director::{Director, DirectorSettings};
-use crate::edge::{Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, RegistryApi, serve};
+use crate::edge::{
+    Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, Readings, RegistryApi, serve,
+};
 use crate::guard::GuardSettings;
 use crate::liveness::Spans;
 use crate::mail::{DIRECTOR_MAIL_MAX, DirectorMail, WriterMail};
 use crate::recovery::{QueueRecovery, Recovery};
 use crate::settings::{Durability, Settings};
+use crate::stamps::Stamps;
 use crate::submission::WRITER_MAIL_MAX;
 use crate::watch::WatchSettings;
 use crate::writer::Writer;
@@ -146,9 +149,16 @@ impl NodeBuilder {
         let queue_writer =
             Writer::new(Box::new(queue_log), queue_writer_box, broker_mail.clone(), onward.clone(), fatal);
         let (view, queue_view) = (writer.view(), queue_writer.view());
-        let director_boxes = (director_box, director_urgent_box);
-        let director =
-            Director::new(directory, director_boxes, writer_mail.clone(), view.clone(), director_settings(&settings));
+        let stamps = Arc::new(Stamps::new(directory.revision()));
+        let settings_of_director = director_settings(&settings);
+        let director = Director::new(
+            directory,
+            stamps.clone(),
+            (director_box, director_urgent_box),
+            writer_mail.clone(),
+            view.clone(),
+            settings_of_director,
+        );
         let broker =
             Broker::new(queues, broker_box, queue_writer_mail.clone(), onward, entropy.clone(), queue_view.clone());
         let broker = broker.map_err(NodeError::Thread)?;
@@ -167,6 +177,7 @@ impl NodeBuilder {
             director: director_mail,
             urgent: director_urgent,
             budget,
+            readings: Arc::new(Readings::new(stamps)),
             queues: QueueDesk { writer: queue_writer_mail, broker: broker_mail, budget: queue_budget },
             entropy,
             limits: settings.limits.clone(),

@@ -42,7 +42,7 @@ pub mod registry_server {
             &self,
             request: tonic::Request<crate::v1::GetMainRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::v1::GetMainResponse>,
+            tonic::Response<crate::encoded::GetMainResponse>,
             tonic::Status,
         >;
         /// The instances of a service, of a prefix ("team/"), or of everything ("").
@@ -50,7 +50,7 @@ pub mod registry_server {
             &self,
             request: tonic::Request<crate::v1::ListInstancesRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::v1::ListInstancesResponse>,
+            tonic::Response<crate::encoded::ListInstancesResponse>,
             tonic::Status,
         >;
         /// The names of services with counts.
@@ -271,7 +271,7 @@ pub mod registry_server {
                         T: Registry,
                     > tonic::server::UnaryService<crate::v1::GetMainRequest>
                     for GetMainSvc<T> {
-                        type Response = crate::v1::GetMainResponse;
+                        type Response = crate::encoded::GetMainResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -316,7 +316,7 @@ pub mod registry_server {
                         T: Registry,
                     > tonic::server::UnaryService<crate::v1::ListInstancesRequest>
                     for ListInstancesSvc<T> {
-                        type Response = crate::v1::ListInstancesResponse;
+                        type Response = crate::encoded::ListInstancesResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,

@@ -78,6 +78,15 @@ impl Director {
         let now = self.clock.now();
         let subject = Subject::of(&command);
         let outcome = self.directory.apply(at, command, &mut self.effects);
+        match &subject {
+            Subject::Start => self.stamps.applied_to_all(position),
+            Subject::Suspect(_)
+            | Subject::Expire(_)
+            | Subject::Close(_)
+            | Subject::Register { .. }
+            | Subject::Other => self.stamps.applied(position, &self.effects),
+        }
+        debug_assert_eq!(self.stamps.revision(), self.directory.revision(), "KR1: stamped before told");
         match (subject, &outcome) {
             (Subject::Start, _) => self.restore_timers(),
             (Subject::Suspect(session), Outcome::Done) => {

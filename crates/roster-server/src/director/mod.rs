@@ -16,6 +16,7 @@ mod losses;
 mod probes;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use crate::guard::{Guard, GuardSettings};
 use crate::liveness::{Due, Liveness, Spans};
 use crate::mail::{Attached, Counts, DirectorMail, Origin, Submission, WriterMail};
 use crate::sessions::Sessions;
+use crate::stamps::Stamps;
 use crate::submission::News;
 use crate::watch::{WatchHub, WatchSettings};
 use crate::writer::LogView;
@@ -65,6 +67,7 @@ pub(crate) struct DirectorSettings {
 #[derive(Debug)]
 pub(crate) struct Director {
     directory: Directory,
+    stamps: Arc<Stamps>,
     effects: Effects,
     /// What owners are told when the submission that it follows from is answered.
     notices: Vec<(Position, Notice)>,
@@ -101,6 +104,7 @@ pub(crate) struct Director {
 impl Director {
     pub(crate) fn new(
         directory: Directory,
+        stamps: Arc<Stamps>,
         (mail, urgent): (mpsc::Receiver<DirectorMail>, mpsc::Receiver<DirectorMail>),
         writer: mpsc::Sender<WriterMail>,
         log: LogView,
@@ -110,6 +114,7 @@ impl Director {
         let start = directory.revision().next();
         Self {
             directory,
+            stamps,
             effects: Effects::default(),
             notices: Vec::new(),
             liveness: Liveness::new(settings.spans),

@@ -8,6 +8,7 @@ mod budget;
 mod consume;
 mod publish;
 mod queues;
+mod readings;
 mod registry;
 mod session;
 mod watch;
@@ -17,6 +18,7 @@ pub(crate) use admin::AdminApi;
 pub(crate) use backup::{BackupApi, Feeds};
 pub(crate) use budget::{Budget, Ticket};
 pub(crate) use queues::QueuesApi;
+pub(crate) use readings::Readings;
 pub(crate) use registry::RegistryApi;
 
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub(crate) struct Desk {
     pub(crate) urgent: mpsc::Sender<DirectorMail>,
     /// What is on its way to the log. Who has a ticket finds room at the writer.
     pub(crate) budget: Budget,
+    pub(crate) readings: Arc<Readings>,
     pub(crate) queues: QueueDesk,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) limits: LimitSection,

@@ -1,8 +1,10 @@
 //! `roster.v1.Registry`.
 
-use roster_core::directory::{Caller, Command, Instance, ServiceSummary};
-use roster_core::{InstanceId, Label, Selector, ServiceName, SessionId};
-use roster_proto::convert::{encode_cutover, encode_instance, invalid, parse_cutover, status_of};
+use bytes::Bytes;
+use roster_core::directory::{Caller, Command, Directory, Instance, ServiceSummary};
+use roster_core::{InstanceId, Label, Position, Selector, ServiceName, SessionId};
+use roster_proto::convert::{encode_cutover, invalid, parse_cutover, put_instance, status_of};
+use roster_proto::encoded;
 use roster_proto::server::registry_server::Registry;
 use roster_proto::v1;
 use tokio::sync::{mpsc, oneshot};
@@ -10,6 +12,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::readings::{Asked, Reading};
 use super::session::{self, DRAIN_MILLIS_DEFAULT, SessionResponses};
 use super::watch::{self, WatchResponses};
 use super::{Desk, stopping};
@@ -17,6 +20,8 @@ use crate::mail::DirectorMail;
 
 /// The most entries of one page, and how many there are when the caller names no number.
 const PAGE_MAX: usize = 1000;
+/// What an instance with some facts takes as bytes, about.
+const INSTANCE_BYTES_USUAL: usize = 128;
 /// Steps of a drain's progress that a caller may leave unread.
 const PROGRESS_STEPS: usize = 16;
 
@@ -46,29 +51,28 @@ impl Registry for RegistryApi {
         watch::open(self.0.clone(), request.into_inner()).await.map(Response::new)
     }
 
-    async fn get_main(&self, request: Request<v1::GetMainRequest>) -> Answer<v1::GetMainResponse> {
+    async fn get_main(&self, request: Request<v1::GetMainRequest>) -> Answer<encoded::GetMainResponse> {
         let service = service_name(&request.into_inner().service)?;
-        let answer = self.0.read(move |directory| (directory.main(&service), directory.revision())).await?;
-        let (main, revision) = answer;
-        Ok(Response::new(v1::GetMainResponse { main: main.as_ref().map(encode_instance), position: revision.get() }))
+        let Reading { content, position, .. } = self.main(service).await?;
+        Ok(Response::new(encoded::GetMainResponse { content, position: position.get() }))
     }
 
-    async fn list_instances(&self, request: Request<v1::ListInstancesRequest>) -> Answer<v1::ListInstancesResponse> {
+    async fn list_instances(
+        &self,
+        request: Request<v1::ListInstancesRequest>,
+    ) -> Answer<encoded::ListInstancesResponse> {
         let request = request.into_inner();
         let selector = Selector::parse(&request.selector).map_err(|word| status_of(&invalid(word)))?;
         let after = parse_token(&request.page_token)?;
         let size = page_size(request.page_size);
-        let (mut instances, revision) = self
-            .0
-            .read(move |directory| (directory.instances(&selector, after, size + 1), directory.revision()))
-            .await?;
-        let more = instances.len() > size;
-        instances.truncate(size);
-        Ok(Response::new(v1::ListInstancesResponse {
-            next_page_token: instances.last().filter(|_| more).map(token_of).unwrap_or_default(),
-            instances: instances.iter().map(encode_instance).collect(),
-            position: revision.get(),
-        }))
+        let (content, position) = match (selector, after) {
+            (Selector::Service(service), None) => self.instances_of(service, size).await?,
+            (selector @ (Selector::Service(_) | Selector::Prefix(_) | Selector::All), after) => {
+                let page = self.0.read(move |directory| Page::read(directory, &selector, after, size)).await?;
+                (page.content(), page.position)
+            }
+        };
+        Ok(Response::new(encoded::ListInstancesResponse { content, position: position.get() }))
     }
 
     async fn list_services(&self, request: Request<v1::ListServicesRequest>) -> Answer<v1::ListServicesResponse> {
@@ -117,6 +121,73 @@ impl Registry for RegistryApi {
         let cutover = request.cutover.as_ref().map(parse_cutover).transpose().map_err(|refusal| status_of(&refusal))?;
         let (position, _) = self.0.submit(Command::SetCutover { service, cutover, author }).await?;
         Ok(Response::new(v1::SetCutoverResponse { position: position.get() }))
+    }
+}
+
+impl RegistryApi {
+    /// The first page of a service, encoded.
+    async fn instances_of(&self, service: ServiceName, size: usize) -> Result<(Bytes, Position), Status> {
+        let readings = &self.0.readings;
+        if let Some(kept) = readings.get(Asked::Instances, &service)
+            && kept.instances <= size
+        {
+            return Ok((kept.content, kept.position));
+        }
+        let (name, selector, stamps) = (service.clone(), Selector::Service(service.clone()), readings.stamps());
+        let read = move |directory: &Directory| (Page::read(directory, &selector, None, size), stamps.of(&name));
+        let (page, stamp) = self.0.read(read).await?;
+        let (content, position) = (page.content(), page.position);
+        if !page.more {
+            let instances = page.instances.len();
+            readings.keep(Asked::Instances, service, Reading { content: content.clone(), instances, position, stamp });
+        }
+        Ok((content, position))
+    }
+
+    /// The main of a service, encoded.
+    async fn main(&self, service: ServiceName) -> Result<Reading, Status> {
+        let readings = &self.0.readings;
+        if let Some(kept) = readings.get(Asked::Main, &service) {
+            return Ok(kept);
+        }
+        let (name, stamps) = (service.clone(), readings.stamps());
+        let read = move |directory: &Directory| (directory.main(&name), directory.revision(), stamps.of(&name));
+        let (main, position, stamp) = self.0.read(read).await?;
+        let mut content = Vec::new();
+        main.iter().for_each(|main| put_instance(1, main, &mut content));
+        let reading = Reading { content: content.into(), instances: usize::from(main.is_some()), position, stamp };
+        readings.keep(Asked::Main, service, reading.clone());
+        Ok(reading)
+    }
+}
+
+/// A page of instances as it was read.
+struct Page {
+    instances: Vec<Instance>,
+    /// There are more.
+    more: bool,
+    position: Position,
+}
+
+impl Page {
+    fn read(directory: &Directory, selector: &Selector, after: Option<(ServiceName, InstanceId)>, size: usize) -> Self {
+        let mut instances = directory.instances(selector, after, size + 1);
+        let more = instances.len() > size;
+        instances.truncate(size);
+        Self { instances, more, position: directory.revision() }
+    }
+
+    /// The fields of a `ListInstancesResponse` but the position.
+    fn content(&self) -> Bytes {
+        let mut content = Vec::with_capacity(self.instances.len() * INSTANCE_BYTES_USUAL);
+        for instance in &self.instances {
+            put_instance(1, instance, &mut content);
+        }
+        if let Some(last) = self.instances.last().filter(|_| self.more) {
+            prost::encoding::string::encode(2, &token_of(last), &mut content);
+        }
+        content.shrink_to_fit();
+        content.into()
     }
 }
 
