@@ -24,7 +24,7 @@ use crate::clock::{Entropy, OnwardClock, System, WallClock};
 use crate::dialer::Dialer;
 use crate::director::{Director, DirectorSettings};
 use crate::edge::{
-    Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, Readings, RegistryApi, serve,
+    Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, Readings, RegistryApi, Surfaces, serve,
 };
 use crate::guard::GuardSettings;
 use crate::liveness::Spans;
@@ -231,13 +231,14 @@ impl NodeBuilder {
         let stop = CancellationToken::new();
         let backup = BackupServer::new(backup.until(stop.clone()));
         let mut routes = Routes::builder();
-        routes.add_service(registry).add_service(queues).add_service(AdminServer::new(admin)).add_service(backup);
+        routes.add_service(queues).add_service(AdminServer::new(admin)).add_service(backup);
         routes.add_service(health);
         if let Some(reflection) = reflection {
             routes.add_service(reflection);
         }
         let (dialer, inside) = Dialer::new();
-        let accept = Accept { listener, inside, routes: routes.routes(), desk: desk.clone(), stop: stop.clone() };
+        let surfaces = Surfaces::new(registry, routes.routes());
+        let accept = Accept { listener, inside, surfaces, desk: desk.clone(), stop: stop.clone() };
         let edge = tokio::spawn(serve(accept));
         Ok(Node { listen, dialer, desk, stop, edge, threads, failed, health: health_reporter })
     }

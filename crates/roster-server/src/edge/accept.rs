@@ -5,19 +5,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
 use tracing::{debug, warn};
 
 use super::admission::Admission;
+use super::at_once::AtOnce;
+use super::corked::corked;
+use super::surfaces::Surfaces;
 use super::{Desk, Place};
 
 /// A connection must say something within this, or it is closed.
@@ -47,7 +48,7 @@ pub(crate) struct Accept {
     pub(crate) listener: Option<TcpListener>,
     /// Connections from within the process.
     pub(crate) inside: mpsc::Receiver<DuplexStream>,
-    pub(crate) routes: Routes,
+    pub(crate) surfaces: Surfaces,
     pub(crate) desk: Desk,
     pub(crate) stop: CancellationToken,
 }
@@ -55,13 +56,13 @@ pub(crate) struct Accept {
 /// What each connection is served with.
 #[derive(Clone)]
 struct Server {
-    http: auto::Builder<TokioExecutor>,
+    http: auto::Builder<AtOnce>,
     admission: Admission,
 }
 
 impl Server {
-    fn new(routes: Routes, desk: &Desk) -> Self {
-        let mut http = auto::Builder::new(TokioExecutor::new());
+    fn new(surfaces: Surfaces, desk: &Desk) -> Self {
+        let mut http = auto::Builder::new(AtOnce);
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(desk.limits.streams_per_connection)
@@ -71,18 +72,17 @@ impl Server {
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         http.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTE_TIMEOUT);
-        Self { http, admission: Admission::new(routes.prepare(), desk) }
+        Self { http, admission: Admission::new(surfaces, desk) }
     }
 
     async fn serve<S>(self, stream: S, watcher: Watcher, peer: impl Display)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let admission = self.admission;
-        let service = tower::service_fn(move |request| admission.clone().call(request));
-        let service = TowerToHyperService::new(service);
-        let connection = self.http.serve_connection(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let connection = corked(stream, |stream| {
+            watcher.watch(self.http.serve_connection(TokioIo::new(stream), self.admission).into_owned())
+        });
+        if let Err(error) = connection.await {
             debug!(%peer, %error, "a connection ended with an error");
         }
     }
@@ -90,8 +90,8 @@ impl Server {
 
 /// Serves until `stop`; then waits for the connections to end, within bounds.
 pub(crate) async fn serve(accept: Accept) {
-    let Accept { listener, mut inside, routes, desk, stop } = accept;
-    let server = Server::new(routes, &desk);
+    let Accept { listener, mut inside, surfaces, desk, stop } = accept;
+    let server = Server::new(surfaces, &desk);
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let max = desk.limits.connections;

@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::service::Routes;
-use tower::ServiceExt;
+use tonic::codegen::BoxFuture;
 
+use super::surfaces::Surfaces;
 use super::{Desk, Gauges, Place, too_many};
 
 /// Calls of operators at a time.
@@ -25,7 +27,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Lets calls in.
 #[derive(Debug, Clone)]
 pub(super) struct Admission {
-    routes: Routes,
+    surfaces: Surfaces,
     gauges: Arc<Gauges>,
     calls_max: usize,
 }
@@ -56,20 +58,8 @@ impl Kind {
 }
 
 impl Admission {
-    pub(super) fn new(routes: Routes, desk: &Desk) -> Self {
-        Self { routes, gauges: desk.gauges.clone(), calls_max: desk.limits.calls }
-    }
-
-    pub(super) async fn call(self, request: Request<hyper::body::Incoming>) -> Result<Response<Body>, Infallible> {
-        let Some(kind) = Kind::of(request.uri().path()) else { return self.routes.oneshot(request).await };
-        let _place = match self.admit(kind) {
-            Ok(place) => place,
-            Err(status) => return Ok(status.into_http()),
-        };
-        match tokio::time::timeout(CALL_TIMEOUT, self.routes.oneshot(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Ok(Status::deadline_exceeded("the call took too long; try again later").into_http()),
-        }
+    pub(super) fn new(surfaces: Surfaces, desk: &Desk) -> Self {
+        Self { surfaces, gauges: desk.gauges.clone(), calls_max: desk.limits.calls }
     }
 
     fn admit(&self, kind: Kind) -> Result<Place, Status> {
@@ -81,6 +71,27 @@ impl Admission {
         Place::take(&self.gauges, of, max).ok_or_else(|| {
             self.gauges.refused_calls.fetch_add(1, Ordering::Relaxed);
             too_many(what, max)
+        })
+    }
+}
+
+impl Service<Request<Incoming>> for Admission {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Some(kind) = Kind::of(request.uri().path()) else { return self.surfaces.call(request) };
+        let admitted = self.admit(kind).map(|place| (place, self.surfaces.call(request)));
+        Box::pin(async move {
+            let (_place, answer) = match admitted {
+                Ok(admitted) => admitted,
+                Err(status) => return Ok(status.into_http()),
+            };
+            match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+                Ok(answer) => answer,
+                Err(_) => Ok(Status::deadline_exceeded("the call took too long; try again later").into_http()),
+            }
         })
     }
 }

@@ -3,14 +3,17 @@
 mod accept;
 mod admin;
 mod admission;
+mod at_once;
 mod backup;
 mod budget;
 mod consume;
+mod corked;
 mod publish;
 mod queues;
 mod readings;
 mod registry;
 mod session;
+mod surfaces;
 mod watch;
 
 pub(crate) use accept::{Accept, serve};
@@ -20,6 +23,7 @@ pub(crate) use budget::{Budget, Ticket};
 pub(crate) use queues::QueuesApi;
 pub(crate) use readings::Readings;
 pub(crate) use registry::RegistryApi;
+pub(crate) use surfaces::Surfaces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

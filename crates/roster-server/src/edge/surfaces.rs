@@ -1,0 +1,39 @@
+//! Whatever can be called.
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use roster_proto::server::registry_server::RegistryServer;
+use tonic::body::Body;
+use tonic::codegen::BoxFuture;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use super::RegistryApi;
+
+/// The registry, and what is behind the router.
+#[derive(Debug, Clone)]
+pub(crate) struct Surfaces {
+    registry: RegistryServer<RegistryApi>,
+    others: Routes,
+}
+
+impl Surfaces {
+    pub(crate) fn new(registry: RegistryServer<RegistryApi>, others: Routes) -> Self {
+        Self { registry, others: others.prepare() }
+    }
+
+    pub(super) fn call(&self, request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
+        // The router would cost more than a small reading.
+        if is_of::<RegistryServer<RegistryApi>>(request.uri().path()) {
+            return tower::Service::call(&mut self.registry.clone(), request);
+        }
+        Box::pin(self.others.clone().oneshot(request))
+    }
+}
+
+fn is_of<S: NamedService>(path: &str) -> bool {
+    path.strip_prefix('/').and_then(|path| path.strip_prefix(S::NAME)).is_some_and(|method| method.starts_with('/'))
+}
