@@ -85,11 +85,10 @@ impl Queue {
         self.check_room(name, new, duplicates)?;
 
         let first = self.last.plus(1);
-        for message in messages.into_iter().skip(duplicates as usize) {
-            self.last = self.last.plus(1);
-            self.fresh.push(self.last, Slot { message, enqueued: turn.at });
-        }
-        let stored = all - duplicates;
+        let (stored, enqueued) = (all - duplicates, turn.at);
+        let new = messages.into_iter().skip(duplicates as usize);
+        self.fresh.push_all(first, new.map(|message| Slot { message, enqueued }));
+        self.last = self.last.plus(stored);
         self.totals.published += stored;
         self.totals.duplicates += duplicates;
         if let Some(origin) = origin {
@@ -123,18 +122,21 @@ impl Queue {
     }
 
     pub(super) fn acknowledge(&mut self, effects: &mut Effects, messages: &[MessageId]) -> Outcome {
-        let mut removed = 0;
-        for &message in messages {
-            let due = if self.fresh.remove(message).is_some() || self.dead.remove(message).is_some() {
-                None
-            } else if let Some(record) = self.failed.remove(message) {
-                Some(record.when)
-            } else {
-                continue;
-            };
-            removed += 1;
-            effects.gone.push(Gone { message, due, fate: Fate::Removed });
+        let before = effects.gone.len();
+        let mut gone = |message, due| effects.gone.push(Gone { message, due, fate: Fate::Removed });
+        let mut rest = messages;
+        while let [message, others @ ..] = rest {
+            let run = self.fresh.remove_run(rest, |message, _| gone(message, None));
+            if run == 0 {
+                if let Some(record) = self.failed.remove(*message) {
+                    gone(*message, Some(record.when));
+                } else if self.dead.remove(*message).is_some() {
+                    gone(*message, None);
+                }
+            }
+            rest = if run == 0 { others } else { &rest[run..] };
         }
+        let removed = (effects.gone.len() - before) as u64;
         self.totals.acknowledged += removed;
         Outcome::Acknowledged { removed, unknown: messages.len() as u64 - removed }
     }

@@ -30,7 +30,7 @@ pub(super) struct Fresh {
     bytes: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Segment {
     messages: u64,
     slots: Vec<Option<Slot>>,
@@ -56,19 +56,33 @@ impl Fresh {
 
     /// Adds one whose id is above all that are there.
     pub(super) fn push(&mut self, id: MessageId, slot: Slot) {
-        self.messages += 1;
-        self.bytes += slot.message.bytes();
-        if let Some(mut last) = self.segments.last_entry() {
-            let at = id.get() - last.key();
-            if at < SEGMENT_SLOTS {
-                let segment = Arc::make_mut(last.get_mut());
-                segment.messages += 1;
-                segment.slots.resize_with(at as usize, || None);
-                segment.slots.push(Some(slot));
-                return;
+        self.push_all(id, [slot].into_iter());
+    }
+
+    /// Adds some with ids from `first` on, which is above all that are there.
+    pub(super) fn push_all(&mut self, first: MessageId, mut slots: impl ExactSizeIterator<Item = Slot>) {
+        let (mut id, end) = (first.get(), first.get() + slots.len() as u64);
+        while id < end {
+            let last = self.segments.last_key_value().map(|(&first, _)| first);
+            let begin = last.filter(|first| id - first < SEGMENT_SLOTS).unwrap_or(id);
+            let segment = self.segments.entry(begin).or_insert_with(Arc::default);
+            // One copy at most, and one allocation, for all that a segment is given at a time.
+            let segment = Arc::make_mut(segment);
+            let until = end.min(begin + SEGMENT_SLOTS);
+            let (length, capacity) = (segment.slots.len(), segment.slots.capacity());
+            if capacity < (until - begin) as usize {
+                let doubled = (2 * capacity).min(SEGMENT_SLOTS as usize).max((until - begin) as usize);
+                segment.slots.reserve_exact(doubled - length);
             }
+            segment.slots.resize_with((id - begin) as usize, || None);
+            for slot in slots.by_ref().take((until - id) as usize) {
+                self.bytes += slot.message.bytes();
+                segment.slots.push(Some(slot));
+            }
+            segment.messages += until - id;
+            self.messages += until - id;
+            id = until;
         }
-        self.segments.insert(id.get(), Arc::new(Segment { messages: 1, slots: vec![Some(slot)] }));
     }
 
     pub(super) fn get(&self, id: MessageId) -> Option<&Slot> {
@@ -77,30 +91,35 @@ impl Fresh {
     }
 
     pub(super) fn remove(&mut self, id: MessageId) -> Option<Slot> {
-        let (&first, segment) = self.segments.range_mut(..=id.get()).next_back()?;
-        let at = (id.get() - first) as usize;
+        let mut removed = None;
+        self.remove_run(&[id], |_, slot| removed = Some(slot));
+        removed
+    }
+
+    /// Removes the first of these, and those after it, as far as they stand in one segment. How many it removed;
+    /// none when the first one is not there.
+    pub(super) fn remove_run(&mut self, ids: &[MessageId], mut removed: impl FnMut(MessageId, Slot)) -> usize {
+        let Some(&id) = ids.first() else { return 0 };
+        let Some((&first, shared)) = self.segments.range_mut(..=id.get()).next_back() else { return 0 };
+        let at = |id: MessageId| usize::try_from(id.get().checked_sub(first)?).ok();
         // A segment is copied when a snapshot shares it: look first.
-        segment.slots.get(at)?.as_ref()?;
-        let segment = Arc::make_mut(segment);
-        let slot = segment.slots[at].take()?;
-        segment.messages -= 1;
+        if at(id).and_then(|at| shared.slots.get(at)?.as_ref()).is_none() {
+            return 0;
+        }
+        let segment = Arc::make_mut(shared);
+        let mut count = 0;
+        for &id in ids {
+            let Some(slot) = at(id).and_then(|at| segment.slots.get_mut(at)?.take()) else { break };
+            count += 1;
+            self.bytes -= slot.message.bytes();
+            removed(id, slot);
+        }
+        self.messages -= count;
+        segment.messages -= count;
         if segment.messages == 0 {
             self.segments.remove(&first);
         }
-        self.messages -= 1;
-        self.bytes -= slot.message.bytes();
-        Some(slot)
-    }
-
-    /// The first one whose id is `from` or above.
-    pub(super) fn next_from(&self, from: MessageId) -> Option<(MessageId, &Slot)> {
-        let from = from.get();
-        let within = self.segments.range(..=from).next_back();
-        let here = within.and_then(|(&first, segment)| segment.first_at((from - first) as usize, first));
-        here.or_else(|| {
-            let (&first, segment) = self.segments.range(from.checked_add(1)?..).next()?;
-            segment.first_at(0, first)
-        })
+        count as usize
     }
 
     pub(super) fn last_id(&self) -> Option<MessageId> {
@@ -108,12 +127,16 @@ impl Fresh {
         Some(MessageId::new(first + segment.slots.len() as u64 - 1))
     }
 
+    /// By ascending id, from `from` on.
+    pub(super) fn from(&self, from: MessageId) -> impl Iterator<Item = (MessageId, &Slot)> {
+        let from = from.get();
+        let begin = self.segments.range(..=from).next_back().map_or(from, |(&first, _)| first);
+        self.segments.range(begin..).flat_map(move |(&first, segment)| segment.from(from.saturating_sub(first), first))
+    }
+
     /// By ascending id.
     pub(super) fn iter(&self) -> impl Iterator<Item = (MessageId, &Slot)> {
-        self.segments.iter().flat_map(|(&first, segment)| {
-            let numbered = segment.slots.iter().zip(first..);
-            numbered.filter_map(|(slot, id)| Some((MessageId::new(id), slot.as_ref()?)))
-        })
+        self.segments.iter().flat_map(|(&first, segment)| segment.from(0, first))
     }
 
     /// # Panics
@@ -134,10 +157,10 @@ impl Fresh {
 }
 
 impl Segment {
-    fn first_at(&self, at: usize, first: u64) -> Option<(MessageId, &Slot)> {
-        let slots = self.slots.get(at..)?;
-        let (index, slot) = slots.iter().enumerate().find_map(|(index, slot)| Some((index, slot.as_ref()?)))?;
-        Some((MessageId::new(first + (at + index) as u64), slot))
+    /// Its messages from the slot `at` on; its first slot has the id `first`.
+    fn from(&self, at: u64, first: u64) -> impl Iterator<Item = (MessageId, &Slot)> {
+        let slots = usize::try_from(at).ok().and_then(|at| self.slots.get(at..)).unwrap_or_default();
+        slots.iter().zip(first + at..).filter_map(|(slot, id)| Some((MessageId::new(id), slot.as_ref()?)))
     }
 }
 

@@ -91,7 +91,7 @@ impl Queue {
     /// When the oldest message was published that is not a dead letter.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
-        let fresh = self.fresh.next_from(MessageId::default()).map(|(_, slot)| slot.enqueued);
+        let fresh = self.fresh.iter().next().map(|(_, slot)| slot.enqueued);
         let failed = self.failed.first().map(|record| record.slot.enqueued);
         fresh.into_iter().chain(failed).min()
     }
@@ -120,10 +120,9 @@ impl Queue {
         self.dead.get(id).map(|record| dead(id, record))
     }
 
-    /// The first message that never failed whose id is `from` or above.
-    #[must_use]
-    pub fn next_fresh(&self, from: MessageId) -> Option<Stored<'_>> {
-        self.fresh.next_from(from).map(|(id, slot)| fresh(id, slot))
+    /// The messages that never failed, by id, from `from` on.
+    pub fn waiting_from(&self, from: MessageId) -> impl Iterator<Item = Stored<'_>> {
+        self.fresh.from(from).map(|(id, slot)| fresh(id, slot))
     }
 
     /// The messages that never failed, by id.

@@ -112,10 +112,7 @@ impl Broker {
         let queue = self.queues.queue(name)?;
         let from = page.after.plus(1);
         Some(match page.part {
-            Part::Waiting => {
-                let next = |before: &Stored<'_>| queue.next_fresh(before.id.plus(1));
-                self.take_page(name, page, std::iter::successors(queue.next_fresh(from), next))
-            }
+            Part::Waiting => self.take_page(name, page, queue.waiting_from(from)),
             Part::Failed => self.take_page(name, page, queue.failed(from)),
             Part::Dead => self.take_page(name, page, queue.dead(from)),
         })

@@ -18,6 +18,7 @@
 
 mod consumers;
 mod flights;
+mod id_map;
 mod invariants;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,8 +32,9 @@ use super::query::{Place, Stored};
 use crate::limits::ACK_TIMEOUT_MILLIS_MAX;
 use crate::words::Timestamp;
 
-use consumers::Consumers;
-use flights::{Flight, Flights};
+use consumers::{Consumers, Seat};
+use flights::Flights;
+use id_map::IdMap;
 
 /// Who consumes a queue, and what each of them holds.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +45,7 @@ pub struct Dispatcher {
     due: BTreeSet<(Timestamp, MessageId)>,
     flights: Flights,
     /// What is no more in flight, while the command about it is on its way through the log.
-    settling: BTreeMap<MessageId, Word>,
+    settling: IdMap<Word>,
     consumers: Consumers,
     next: Next,
 }
@@ -108,10 +110,15 @@ impl Dispatcher {
     /// A stream ended. What it held is to be released, by a command with these attempts (M-11).
     #[must_use]
     pub fn leave(&mut self, consumer: ConsumerId) -> Vec<Attempt> {
-        let held = self.consumers.leave(consumer);
-        let flights = held.into_iter().filter_map(|id| Some((id, self.flights.remove(id)?)));
-        let attempts: Vec<_> = flights.map(|(message, flight)| Attempt { message, attempt: flight.attempt }).collect();
-        self.settling.extend(attempts.iter().map(|attempt| (attempt.message, Word::Ended)));
+        let Some(mut held) = self.consumers.leave(consumer) else { return Vec::new() };
+        let mut messages: Vec<_> = self.flights.held(&held).collect();
+        messages.sort_unstable();
+        let mut attempts = Vec::with_capacity(messages.len());
+        for message in messages {
+            let Some(attempt) = self.flights.remove(&mut held, message) else { continue };
+            self.settling.insert(message, Word::Ended);
+            attempts.push(Attempt { message, attempt });
+        }
         attempts
     }
 
@@ -120,15 +127,16 @@ impl Dispatcher {
     #[must_use]
     pub fn acknowledge(&mut self, queue: &Queue, consumer: ConsumerId, messages: &[MessageId]) -> Vec<MessageId> {
         let mut named = Vec::with_capacity(messages.len());
+        let seat = self.consumers.seat(consumer);
         for &id in messages {
-            if self.flights.get(id).is_some_and(|flight| flight.consumer == consumer) {
-                self.flights.remove(id);
-                self.consumers.took_back(consumer, id);
+            let holder = self.flights.get(id).map(|flight| flight.consumer);
+            if holder.is_some() && holder == seat {
+                self.end_flight(id);
                 self.settling.insert(id, Word::Acknowledged);
             } else if let Some(stored) = queue.message(id) {
                 // With another consumer it stays in flight until the command is applied. A dead letter may
                 // be about to be requeued.
-                if self.flights.get(id).is_none() {
+                if holder.is_none() {
                     self.due.remove(&(due(&stored), id));
                     self.settling.insert(id, Word::Acknowledged);
                 }
@@ -137,7 +145,7 @@ impl Dispatcher {
             }
             named.push(id);
         }
-        self.consumers.settle(consumer);
+        seat.into_iter().for_each(|seat| self.consumers.settle(seat));
         named
     }
 
@@ -145,9 +153,10 @@ impl Dispatcher {
     /// message any more.
     #[must_use]
     pub fn fail(&mut self, consumer: ConsumerId, message: MessageId) -> Option<Attempt> {
-        let flight = self.flights.get(message).filter(|flight| flight.consumer == consumer)?;
-        let attempt = flight.attempt;
-        self.end_flight(message);
+        if !self.is_with(consumer, message) {
+            return None;
+        }
+        let attempt = self.end_flight_of(message)?;
         self.settling.insert(message, Word::Ended);
         Some(Attempt { message, attempt })
     }
@@ -156,8 +165,8 @@ impl Dispatcher {
     /// is to be logged of that.
     pub fn hand_back(&mut self, queue: &Queue, consumer: ConsumerId, messages: &[MessageId]) {
         for &id in messages {
-            if self.flights.get(id).is_some_and(|flight| flight.consumer == consumer) {
-                self.end_flight(id);
+            if self.is_with(consumer, id) {
+                self.end_flight_of(id);
                 if let Some(stored) = queue.message(id) {
                     self.due.insert((due(&stored), id));
                 }
@@ -174,7 +183,9 @@ impl Dispatcher {
         message: MessageId,
         until: Timestamp,
     ) -> Option<Timestamp> {
-        self.flights.get(message).filter(|flight| flight.consumer == consumer)?;
+        if !self.is_with(consumer, message) {
+            return None;
+        }
         let deadline = until.min(later(now, ACK_TIMEOUT_MILLIS_MAX));
         self.flights.set_deadline(message, deadline);
         Some(deadline)
@@ -184,8 +195,9 @@ impl Dispatcher {
     #[must_use]
     pub fn expire(&mut self, now: Timestamp) -> Vec<Attempt> {
         let mut attempts = Vec::new();
-        while let Some((message, attempt)) = self.flights.expired(now) {
-            self.end_flight(message);
+        while let Some(message) = self.flights.expired(now)
+            && let Some(attempt) = self.end_flight_of(message)
+        {
             self.settling.insert(message, Word::Ended);
             attempts.push(Attempt { message, attempt });
         }
@@ -204,27 +216,34 @@ impl Dispatcher {
                 // It is ahead.
                 Ready::Fresh { .. } => {}
                 Ready::Again { message, due, before } => {
-                    self.end_flight(message);
+                    self.end_flight_of(message);
                     self.due.remove(&(before.unwrap_or_default(), message));
                     if !self.is_acknowledged(message) {
-                        self.settling.remove(&message);
+                        self.settling.remove(message);
                         self.due.insert((due, message));
                     }
                 }
             }
         }
         for &Gone { message, due, fate } in &effects.gone {
-            self.end_flight(message);
-            self.due.remove(&(due.unwrap_or_default(), message));
-            if fate == Fate::Removed || !self.is_acknowledged(message) {
-                self.settling.remove(&message);
+            // What settles is neither in flight nor due (K11).
+            if fate == Fate::Removed && self.settling.remove(message).is_some() {
+                continue;
+            }
+            if self.end_flight_of(message).is_none() {
+                self.due.remove(&(due.unwrap_or_default(), message));
+            }
+            if !self.is_acknowledged(message) {
+                self.settling.remove(message);
             }
         }
         if effects.emptied.is_some() {
             let is_there = |id: MessageId| queue.message(id).is_some();
             let flown: Vec<_> = self.flights.ids().filter(|&id| !is_there(id)).collect();
-            flown.into_iter().for_each(|id| self.end_flight(id));
-            self.settling.retain(|&id, _| is_there(id));
+            for id in flown {
+                self.end_flight_of(id);
+            }
+            self.settling.retain(is_there);
             self.due.retain(|&(_, id)| is_there(id));
         }
     }
@@ -232,7 +251,7 @@ impl Dispatcher {
     /// The log did not take the command about these: they are delivered again.
     pub fn withdraw(&mut self, queue: &Queue, messages: &[MessageId]) {
         for &id in messages {
-            if self.settling.remove(&id).is_some()
+            if self.settling.remove(id).is_some()
                 && let Some(stored) = queue.message(id)
                 && !self.is_ahead(&stored)
                 && !matches!(stored.place, Place::Dead { .. })
@@ -246,13 +265,17 @@ impl Dispatcher {
     pub fn deliver(&mut self, now: Timestamp, queue: &Queue, deliveries: &mut Deliveries) {
         let settings = queue.settings();
         let deadline = later(now, settings.ack_timeout_millis);
+        let mut fresh = queue.waiting_from(self.ahead);
         while self.flights.len() < settings.in_flight_max as usize
-            && let Some(consumer) = self.consumers.most_free()
-            && let Some(Stored { id, message, enqueued, attempts, .. }) = self.take_next(now, queue)
+            && let Some(seat) = self.consumers.most_free()
+            && let Some(consumer) = self.consumers.id(seat)
+            && let Some(Stored { id, message, enqueued, attempts, .. }) = self.take_next(now, queue, &mut fresh)
         {
             let attempt = attempts.saturating_add(1);
-            self.consumers.gave(consumer, id);
-            self.flights.insert(id, Flight { consumer, attempt, deadline });
+            if let Some(held) = self.consumers.held_mut(seat) {
+                self.flights.insert(held, id, seat, attempt, deadline);
+            }
+            self.consumers.served(seat);
             let delivery = Delivery { id, attempt, enqueued, message: message.clone() };
             deliveries.entry(consumer).or_default().push(delivery);
         }
@@ -262,7 +285,7 @@ impl Dispatcher {
     #[must_use]
     pub fn next_wake(&self, queue: &Queue) -> Option<Timestamp> {
         let room = self.flights.len() < queue.settings().in_flight_max as usize;
-        let due = self.due.first().filter(|_| room && self.consumers.most_free().is_some());
+        let due = self.due.first().filter(|_| room && self.consumers.is_anyone_free());
         self.flights.next_deadline().into_iter().chain(due.map(|&(due, _)| due)).min()
     }
 
@@ -288,10 +311,15 @@ impl Dispatcher {
         self.consumers.iter()
     }
 
-    fn take_next<'a>(&mut self, now: Timestamp, queue: &'a Queue) -> Option<Stored<'a>> {
+    fn take_next<'a>(
+        &mut self,
+        now: Timestamp,
+        queue: &'a Queue,
+        fresh: &mut impl Iterator<Item = Stored<'a>>,
+    ) -> Option<Stored<'a>> {
         match self.next {
-            Next::Again => self.take_again(now, queue).or_else(|| self.take_fresh(queue)),
-            Next::Fresh => self.take_fresh(queue).or_else(|| self.take_again(now, queue)),
+            Next::Again => self.take_again(now, queue).or_else(|| self.take_fresh(fresh)),
+            Next::Fresh => self.take_fresh(fresh).or_else(|| self.take_again(now, queue)),
         }
     }
 
@@ -308,11 +336,11 @@ impl Dispatcher {
         None
     }
 
-    fn take_fresh<'a>(&mut self, queue: &'a Queue) -> Option<Stored<'a>> {
-        while let Some(stored) = queue.next_fresh(self.ahead) {
+    fn take_fresh<'a>(&mut self, fresh: &mut impl Iterator<Item = Stored<'a>>) -> Option<Stored<'a>> {
+        for stored in fresh {
             self.ahead = stored.id.plus(1);
             // A late acknowledgement of before a restart may be on its way.
-            if !self.settling.contains_key(&stored.id) {
+            if !self.settling.contains(stored.id) {
                 self.next = Next::Again;
                 return Some(stored);
             }
@@ -325,14 +353,26 @@ impl Dispatcher {
     }
 
     fn is_acknowledged(&self, message: MessageId) -> bool {
-        self.settling.get(&message) == Some(&Word::Acknowledged)
+        self.settling.get(message) == Some(&Word::Acknowledged)
     }
 
-    fn end_flight(&mut self, message: MessageId) {
-        if let Some(flight) = self.flights.remove(message) {
-            self.consumers.took_back(flight.consumer, message);
-            self.consumers.settle(flight.consumer);
-        }
+    fn is_with(&self, consumer: ConsumerId, message: MessageId) -> bool {
+        let holder = self.flights.get(message).map(|flight| flight.consumer);
+        holder.is_some() && holder == self.consumers.seat(consumer)
+    }
+
+    /// Ends a flight, if there is one: its attempt and its consumer, whose rank is to be settled.
+    fn end_flight(&mut self, message: MessageId) -> Option<(u32, Seat)> {
+        let seat = self.flights.get(message)?.consumer;
+        let attempt = self.flights.remove(self.consumers.held_mut(seat)?, message)?;
+        Some((attempt, seat))
+    }
+
+    /// Ends a flight, if there is one: its attempt.
+    fn end_flight_of(&mut self, message: MessageId) -> Option<u32> {
+        let (attempt, seat) = self.end_flight(message)?;
+        self.consumers.settle(seat);
+        Some(attempt)
     }
 }
 
