@@ -103,6 +103,32 @@ async fn what_fails_too_often_is_a_dead_letter_with_its_reason() {
 }
 
 #[tokio::test]
+async fn messages_are_published_and_handed_out_while_all_dead_letters_are_requeued() {
+    const DEAD: u64 = 60_000;
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    create(&node, v1::QueueSettings { in_flight_max: Some(DEAD as u32), ..retry_at_once(1) }).await;
+    publish(&node, messages(0..DEAD)).await.unwrap();
+    drop(Consumer::open(&node, DEAD as u32).await);
+    look_until(&node, "dead letters", |queue| queue.dead == DEAD).await;
+
+    let all = v1::DeadRequest { queue: JOBS.into(), all: true, ..Default::default() };
+    let mut operator = queues(&node).await;
+    let requeued = tokio::spawn(async move { operator.requeue_dead(all).await.unwrap().into_inner() });
+    // Of those that are requeued and not dead again a consumer gets one, and a message more is published.
+    look_until(&node, "a part of them", |queue| queue.dead < DEAD).await;
+    let mut consumer = Consumer::open(&node, 1).await;
+    assert_eq!(consumer.next().await.unwrap().attempt, 1);
+    publish(&node, messages(0..1)).await.unwrap();
+    assert!(look(&node).await.dead > 0, "it was answered before all were requeued");
+    let moved = requeued.await.unwrap();
+    assert_eq!((moved.messages, moved.unknown), (DEAD, 0));
+    let queue = look(&node).await;
+    assert_eq!((queue.dead, queue.failed + queue.in_flight, queue.waiting), (0, DEAD, 1));
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_failed_message_waits_as_long_as_its_consumer_says() {
     let directory = tempdir().unwrap();
     let node = start(&directory).await;

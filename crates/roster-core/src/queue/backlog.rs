@@ -6,6 +6,8 @@
 //!                └──────acknowledge──────┘  └─────────requeue─────────┘ └──drop, acknowledge──►
 //! ```
 
+use std::collections::BTreeSet;
+
 use super::command::{Attempt, Contents, DeadLetters, Failure, Origin};
 use super::effect::{Effects, Fate, Gone, Ready};
 use super::fresh::{Fresh, Slot};
@@ -48,7 +50,7 @@ pub struct Totals {
     pub discarded: u64,
 }
 
-/// Messages that nobody needs any more, to be dropped where there is time for it.
+/// Messages, or what a dispatcher knew of them, that nobody needs any more: to be dropped where there is time for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Discarded(Vec<Kept>);
 
@@ -56,6 +58,13 @@ pub struct Discarded(Vec<Kept>);
 enum Kept {
     Fresh(Fresh),
     Records(Records),
+    Due(BTreeSet<(Timestamp, MessageId)>),
+}
+
+impl Discarded {
+    pub(super) fn of_due(due: BTreeSet<(Timestamp, MessageId)>) -> Self {
+        Self(if due.is_empty() { Vec::new() } else { vec![Kept::Due(due)] })
+    }
 }
 
 impl Queue {

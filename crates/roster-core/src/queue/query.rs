@@ -88,6 +88,12 @@ impl Queue {
         }
     }
 
+    /// The last id that it gave out; 0 before the first.
+    #[must_use]
+    pub fn last_id(&self) -> MessageId {
+        self.last
+    }
+
     /// When the oldest message was published that is not a dead letter.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {

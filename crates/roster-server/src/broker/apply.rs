@@ -64,7 +64,8 @@ impl Broker {
             lane.rates.look(at, queue.totals());
         }
         let outcome = self.queues.apply(at, command, &mut self.effects);
-        self.discard();
+        let discarded = std::mem::take(&mut self.effects.discarded);
+        self.discard(discarded);
         if let Some(name) = name {
             self.tell_lane(&name);
         }
@@ -78,20 +79,21 @@ impl Broker {
                 lane.close(&deleted(name));
                 lane.consumers.keys().for_each(|consumer| drop(self.consumers.remove(consumer)));
                 lane.wake.map(|wake| self.wakes.remove(&(wake, name.clone())));
+                self.discard(lane.dispatcher.into_discarded());
             }
             return;
         };
         if let Some(lane) = self.lanes.get_mut(name) {
-            lane.dispatcher.take_in(queue, &self.effects);
+            let discarded = lane.dispatcher.take_in(queue, &self.effects);
+            self.discard(discarded);
             self.touch(name);
         }
     }
 
-    fn discard(&mut self) {
-        if self.effects.discarded == Discarded::default() {
+    fn discard(&mut self, discarded: Discarded) {
+        if discarded == Discarded::default() {
             return;
         }
-        let discarded = std::mem::take(&mut self.effects.discarded);
         if let Err(error) = self.discards.try_send(discarded) {
             // So many purges at a time that one of them may cost this thread something.
             drop(error);

@@ -118,6 +118,12 @@ impl Broker {
         })
     }
 
+    /// The next dead letters beyond one, and the newest id that the queue gave out.
+    pub(crate) fn dead(&self, name: &QueueName, after: MessageId, most: usize) -> Option<(Vec<MessageId>, MessageId)> {
+        let queue = self.queues.queue(name)?;
+        Some((queue.dead(after.plus(1)).take(most).map(|dead| dead.id).collect(), queue.last_id()))
+    }
+
     /// One message, wherever it is.
     pub(crate) fn message(&self, name: &QueueName, id: MessageId, with_message: bool) -> Option<v1::KeptMessage> {
         Some(self.kept(name, &self.queues.queue(name)?.message(id)?, with_message))

@@ -22,6 +22,10 @@ const MESSAGES_PER_PAGE: usize = 1000;
 /// How many there are when the caller names no number.
 const MESSAGES_PER_PAGE_DEFAULT: usize = 100;
 
+/// Dead letters that one command requeues when all of them are asked for: few enough that whoever publishes or consumes
+/// meanwhile does not notice.
+const REQUEUED_AT_ONCE: usize = 2048;
+
 /// What stands around the bytes of a message in a request: lengths, keys, and a few bytes for each header.
 const AROUND_MESSAGE_BYTES: usize = 16 * 1024;
 
@@ -53,6 +57,25 @@ impl Desk {
     async fn queue_settings(&self, queue: &QueueName) -> Result<Option<Settings>, Status> {
         let queue = queue.clone();
         self.read_queues(move |broker| broker.queue(&queue).map(|queue| *queue.settings())).await
+    }
+
+    /// Requeues the dead letters that are there, some at a time and each some by a command of their own. What is done
+    /// when the caller goes or the node stops stays done.
+    async fn requeue_all(&self, queue: QueueName) -> Answer<v1::MovedResponse> {
+        let (mut all, mut after, mut last) = (v1::MovedResponse::default(), MessageId::default(), None);
+        loop {
+            let name = queue.clone();
+            let read = move |broker: &Broker| broker.dead(&name, after, REQUEUED_AT_ONCE);
+            let (mut ids, newest) = self.read_queues(read).await?.ok_or_else(|| unknown(&queue))?;
+            // What dies meanwhile waits for the next call, or this one would perhaps never end.
+            let last = *last.get_or_insert(newest);
+            ids.retain(|id| *id <= last);
+            let Some(&next) = ids.last() else { return Ok(Response::new(all)) };
+            let dead = DeadLetters::These(ids);
+            let moved = self.moved(Command::RequeueDead { queue: queue.clone(), dead }).await?.into_inner();
+            all.messages += moved.messages;
+            after = next;
+        }
     }
 
     async fn moved(&self, command: Command) -> Answer<v1::MovedResponse> {
@@ -204,7 +227,10 @@ impl Queues for QueuesApi {
 
     async fn requeue_dead(&self, request: Request<v1::DeadRequest>) -> Answer<v1::MovedResponse> {
         let (queue, dead) = dead_letters(request.into_inner())?;
-        self.0.moved(Command::RequeueDead { queue, dead }).await
+        match dead {
+            DeadLetters::All => self.0.requeue_all(queue).await,
+            DeadLetters::These(_) => self.0.moved(Command::RequeueDead { queue, dead }).await,
+        }
     }
 
     async fn drop_dead(&self, request: Request<v1::DeadRequest>) -> Answer<v1::MovedResponse> {

@@ -23,8 +23,8 @@ mod invariants;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::backlog::Queue;
-use super::command::Attempt;
+use super::backlog::{Discarded, Queue};
+use super::command::{Attempt, Contents};
 use super::effect::{Effects, Fate, Gone, Ready};
 use super::ids::{ConsumerId, MessageId, Window};
 use super::message::Message;
@@ -209,8 +209,9 @@ impl Dispatcher {
         self.flights.postpone(millis);
     }
 
-    /// A command about this queue was applied; this is the queue after it.
-    pub fn take_in(&mut self, queue: &Queue, effects: &Effects) {
+    /// A command about this queue was applied; this is the queue after it. What it gives back is forgotten, perhaps
+    /// millions of entries: to be dropped on a thread that has time.
+    pub fn take_in(&mut self, queue: &Queue, effects: &Effects) -> Discarded {
         for ready in &effects.ready {
             match *ready {
                 // It is ahead.
@@ -237,15 +238,39 @@ impl Dispatcher {
                 self.settling.remove(message);
             }
         }
-        if effects.emptied.is_some() {
-            let is_there = |id: MessageId| queue.message(id).is_some();
-            let flown: Vec<_> = self.flights.ids().filter(|&id| !is_there(id)).collect();
-            for id in flown {
-                self.end_flight_of(id);
-            }
-            self.settling.retain(is_there);
-            self.due.retain(|&(_, id)| is_there(id));
+        effects.emptied.map(|contents| self.forget(queue, contents)).unwrap_or_default()
+    }
+
+    /// This part of the queue was emptied. Looks at what is with consumers or on its way, and never at all that is due.
+    fn forget(&mut self, queue: &Queue, contents: Contents) -> Discarded {
+        let is_there = |id: MessageId| queue.message(id).is_some();
+        let flown: Vec<_> = self.flights.ids().filter(|&id| !is_there(id)).collect();
+        for id in flown {
+            self.end_flight_of(id);
         }
+        self.settling.retain(is_there);
+        // What never failed and was handed back stands first, for it is due at once.
+        let is_first = |&&(due, _): &&(Timestamp, MessageId)| due == Timestamp::default();
+        let first: Vec<_> = self.due.iter().take_while(is_first).copied().collect();
+        match contents {
+            Contents::Waiting => {
+                for entry in first.iter().filter(|(_, id)| !is_there(*id)) {
+                    self.due.remove(entry);
+                }
+                Discarded::default()
+            }
+            Contents::Failed | Contents::All => {
+                let stays = first.into_iter().filter(|(_, id)| is_there(*id)).collect();
+                Discarded::of_due(std::mem::replace(&mut self.due, stays))
+            }
+            Contents::Dead => Discarded::default(),
+        }
+    }
+
+    /// All that it knows, perhaps millions of entries: to be dropped on a thread that has time.
+    #[must_use]
+    pub fn into_discarded(self) -> Discarded {
+        Discarded::of_due(self.due)
     }
 
     /// The log did not take the command about these: they are delivered again.
