@@ -13,6 +13,7 @@ use super::get::{self, GetLoad};
 use super::growth::{self, GrowthLoad};
 use super::memory::{self, MemoryLoad};
 use super::node::{BenchNode, Grounds};
+use super::overload::{self, OverloadLoad};
 use super::queue::{self, QueueLoad};
 use super::register::{self, RegisterLoad};
 use super::restart::{self, RestartLoad};
@@ -61,6 +62,8 @@ enum Load {
     Memory(MemoryLoad),
     /// Asks whether anything costs more as there is more
     Growth(GrowthLoad),
+    /// Asks for far more than the node can do
+    Overload(OverloadLoad),
     /// A node that ends with whoever started it
     #[command(hide = true, after_help = "Examples:\n  roster bench node --listen 127.0.0.1:0")]
     Node(Box<Serve>),
@@ -100,6 +103,7 @@ impl Load {
             | Self::Get(_)
             | Self::Queue(_)
             | Self::Memory(_)
+            | Self::Overload(_)
             | Self::Node(_) => false,
         }
     }
@@ -118,6 +122,7 @@ async fn measure(load: Load, given: &[String], grounds: Grounds<'_>) -> anyhow::
         Load::Get(load) => get::run(&load, &node().await?).await,
         Load::Queue(load) => queue::run(&load, &node().await?).await,
         Load::Memory(load) => memory::run(&load, &node().await?).await,
+        Load::Overload(load) => overload::run(&load, &node().await?).await,
         Load::Restart(load) => restart::run(&load, grounds).await,
         Load::Growth(load) => growth::run(&load, grounds).await,
         Load::Node(_) => Err(Ending::error(Exit::Usage, "a node measures nothing")),

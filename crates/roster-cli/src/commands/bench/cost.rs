@@ -21,6 +21,7 @@ pub(super) struct Cost {
     pub(super) watch_resets: u64,
     /// Of the log of the queues.
     pub(super) queue_syncs: u64,
+    process_id: u64,
     process: Option<Process>,
 }
 
@@ -43,6 +44,7 @@ impl Cost {
             commands: log.commands,
             watch_resets: status.watch_resets,
             queue_syncs: status.queue_log.unwrap_or_default().syncs,
+            process_id: status.process_id,
             process,
         })
     }
@@ -54,6 +56,12 @@ impl Cost {
 
     pub(super) fn resident_bytes(&self) -> Option<u64> {
         Some(self.process?.resident_bytes)
+    }
+
+    /// Those of the same process at this moment, without a word with the node.
+    pub(super) fn look_again(&self) -> Option<u64> {
+        self.process?;
+        Process::look(self.process_id).map(|process| process.resident_bytes)
     }
 }
 

@@ -1,20 +1,23 @@
 //! `roster bench`: how fast a node is, measured through its public API.
 //!
-//! Each workload is a file: `register`, `fanout`, `crash`, `restart`, `memory`, `get`, `queue`, `growth`. They
-//! speak bare gRPC, so that what is measured is the node and not the SDK; only queues are used through the SDK. Every wait is bounded, and what was
-//! registered is taken out again.
+//! Each workload is a file: `register`, `fanout`, `crash`, `restart`, `memory`, `get`, `queue`, `growth`,
+//! `overload`. They speak bare gRPC, so that what is measured is the node and not the SDK; only `queue` goes through
+//! the SDK. Every wait is bounded, and what was registered is taken out again.
 
 mod arguments;
 mod consuming;
 mod cost;
 mod crash;
 mod fanout;
+mod flood;
 mod get;
 mod growth;
 mod growth_queue;
 mod latencies;
 mod memory;
 mod node;
+mod overload;
+mod probes;
 mod progress;
 mod publishing;
 mod queue;

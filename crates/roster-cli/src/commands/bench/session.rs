@@ -83,6 +83,16 @@ impl Session {
         }
     }
 
+    /// The number that the node knows it by.
+    pub(super) fn id(&self) -> u64 {
+        self.name.session_id
+    }
+
+    /// Hands requests over while somebody else reads the answers.
+    pub(super) fn hands(&self) -> mpsc::Sender<v1::SessionRequest> {
+        self.requests.clone()
+    }
+
     pub(super) fn name(&self) -> Name {
         self.name.clone()
     }
