@@ -29,7 +29,7 @@ const OPERATIONS_PER_TURN: usize = 512;
 /// The places that a message with as many operations as it may have takes beside its own.
 const FULL_MESSAGE_PLACES: usize = 15;
 /// A stream that waits for the log is heard this often.
-const HEARD_INTERVAL: Duration = Duration::from_millis(250);
+const HEARD_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a drain is reported on when the caller names no deadline.
 pub(super) const DRAIN_MILLIS_DEFAULT: u32 = 10_000;
 
@@ -139,7 +139,8 @@ impl SessionStream {
                     }
                 }
                 Some(Wire::Goodbye(_)) => {
-                    return self.desk.submit(Command::CloseSession { session, attachment }).await.is_ok();
+                    let goodbye = self.desk.submit(Command::CloseSession { session, attachment });
+                    return self.while_heard(stream, goodbye).await.is_some_and(|said| said.is_ok());
                 }
                 Some(Wire::Hello(_)) => {
                     self.link.end(Reason::Protocol, "`hello` comes once, first");
@@ -183,8 +184,22 @@ impl SessionStream {
         self.desk.writer.send(WriterMail::Submission(submission.for_whom(origin))).await.is_ok()
     }
 
-    /// Waits until so many bytes may be on their way to the log. Meanwhile nothing is read from the client: that
-    /// it is not heard is the doing of the node, and counts as heard.
+    /// Waits for the node. Meanwhile nothing is read from the client: that it is not heard is the doing of the node,
+    /// and counts as heard. Nothing when the node stops.
+    async fn while_heard<T>(&self, stream: Attached, waiting: impl Future<Output = T>) -> Option<T> {
+        let mut waiting = std::pin::pin!(waiting);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut waiting => return Some(done),
+                () = tokio::time::sleep(HEARD_INTERVAL) => {
+                    self.desk.urgent.send(DirectorMail::Heard(stream)).await.ok()?;
+                }
+            }
+        }
+    }
+
+    /// Waits until so many bytes may be on their way to the log.
     async fn ticket(&self, stream: Attached, bytes: usize) -> Ticketed {
         let budget = &self.desk.budget;
         if let Some(ticket) = budget.try_enter(bytes) {
@@ -194,17 +209,11 @@ impl SessionStream {
             let limit = "bytes that wait for the log (limits.waiting-bytes)";
             return Ticketed::Refused(too_much(limit, self.desk.limits.waiting_bytes.as_u64()));
         };
-        let mut entering = std::pin::pin!(budget.enter(bytes));
-        loop {
-            tokio::select! {
-                entered = &mut entering => return entered.map_or(Ticketed::Ended, Ticketed::Entered),
-                () = self.link.ended() => return Ticketed::Ended,
-                () = tokio::time::sleep(HEARD_INTERVAL) => {
-                    if self.desk.urgent.send(DirectorMail::Heard(stream)).await.is_err() {
-                        return Ticketed::Ended;
-                    }
-                }
+        tokio::select! {
+            entered = self.while_heard(stream, budget.enter(bytes)) => {
+                entered.flatten().map_or(Ticketed::Ended, Ticketed::Entered)
             }
+            () = self.link.ended() => Ticketed::Ended,
         }
     }
 

@@ -1,0 +1,299 @@
+//! More work than the node can do: what is too much is refused or waits at its sender, and everybody else is served.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a file of tests")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use roster_proto::v1;
+use roster_proto::v1::admin_client::AdminClient;
+use roster_proto::v1::publish_result::Outcome as Published;
+use roster_proto::v1::refusal::Code;
+use roster_proto::v1::session_request::Request;
+use roster_proto::v1::session_response::Response;
+use roster_server::{Node, Settings, Span};
+use support::queues::{Consumer, Producer, create, message};
+use support::{PATIENCE, Session, Watch, channel, member, registry, settings, soon};
+use tempfile::tempdir;
+use tokio::task::JoinSet;
+use tonic::Code as Grpc;
+
+async fn start_with(change: impl FnOnce(&mut Settings)) -> (tempfile::TempDir, Node) {
+    let directory = tempdir().unwrap();
+    let mut settings = settings(&directory);
+    change(&mut settings);
+    let node = Node::start(settings).await.unwrap();
+    (directory, node)
+}
+
+async fn work(node: &Node) -> v1::Work {
+    let mut admin = AdminClient::new(channel(node).await);
+    admin.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().work.unwrap()
+}
+
+async fn work_until(node: &Node, what: &str, is_so: impl Fn(&v1::Work) -> bool) -> v1::Work {
+    let waiting = async {
+        loop {
+            let work = work(node).await;
+            if is_so(&work) {
+                return work;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(what, waiting).await
+}
+
+/// Registrations that change with every message.
+fn operations(session: u32, message: u32, count: u32) -> Request {
+    let operation = |number: u32| {
+        let service = format!("flood/{}", number % 10);
+        let registration = v1::Registration {
+            host: format!("10.0.0.{session}"),
+            weight: Some(1 + message),
+            ..member(&service, 1 + number)
+        };
+        let register = v1::Register { registration: Some(registration), ..Default::default() };
+        let operation = Some(v1::operation::Operation::Register(register));
+        v1::Operation { request_id: message.into(), operation }
+    };
+    Request::Operations(v1::Operations { operations: (0..count).map(operation).collect() })
+}
+
+/// Sends messages without waiting for any answer; returns how many operations were done and how many refused.
+async fn flood(mut session: Session, number: u32, messages: u32, each: u32) -> (u32, u32) {
+    let requests = session.requests.clone();
+    let sending = tokio::spawn(async move {
+        for message in 0..messages {
+            let request = Some(operations(number, message, each));
+            requests.send(v1::SessionRequest { request }).await.unwrap();
+        }
+    });
+    let (mut done, mut refused) = (0, 0);
+    while done + refused < messages * each {
+        match session.next().await.expect("a session that floods goes on") {
+            Response::Results(results) => {
+                for result in results.results {
+                    match result.outcome.unwrap() {
+                        v1::result::Outcome::Refusal(refusal) => {
+                            assert_eq!(refusal.code(), Code::LimitExceeded, "{}", refusal.message);
+                            refused += 1;
+                        }
+                        _ => done += 1,
+                    }
+                }
+            }
+            Response::Farewell(farewell) => panic!("{farewell:?}"),
+            _ => {}
+        }
+    }
+    sending.await.unwrap();
+    session.goodbye().await;
+    (done, refused)
+}
+
+#[tokio::test]
+async fn a_storm_of_reads_is_refused_not_queued() {
+    let (_directory, node) = start_with(|settings| settings.limits.calls = 2).await;
+    let mut session = Session::open(&node, 1_000).await;
+    session.up(member("orders", 1)).await;
+    let asked = registry(&node).await;
+    let mut storm = JoinSet::new();
+    for _ in 0..200 {
+        let mut registry = asked.clone();
+        storm.spawn(async move { registry.list_instances(v1::ListInstancesRequest::default()).await });
+    }
+    let session_id = session.welcome.session_id;
+    let mut checking = registry(&node).await;
+    let check = checking.check(v1::CheckRequest { service: "orders".into(), session_id });
+    let answering = async { while session.next().await.is_some() {} };
+    let checked = tokio::select! {
+        checked = check => checked.unwrap().into_inner(),
+        () = answering => panic!("the session ended"),
+    };
+    assert_eq!(checked.outcome(), v1::check_response::Outcome::Alive, "reads keep nobody out who is asked for");
+    let (mut answered, mut refused) = (0, 0);
+    while let Some(read) = soon("all answers", storm.join_next()).await {
+        match read.unwrap() {
+            Ok(answer) => {
+                assert_eq!(answer.into_inner().instances.len(), 1);
+                answered += 1;
+            }
+            Err(status) => {
+                assert_eq!(status.code(), Grpc::ResourceExhausted, "{}", status.message());
+                let refusal = v1::Refusal::of_status(&status).unwrap();
+                assert!(refusal.message.contains("limits.calls"), "{}", refusal.message);
+                assert_eq!((refusal.code(), refusal.limit_max), (Code::LimitExceeded, 2));
+                refused += 1;
+            }
+        }
+    }
+    assert!(answered >= 2 && refused > 0, "{answered} were answered, {refused} refused");
+    assert_eq!(work(&node).await.refused_calls, refused);
+    registry(&node).await.list_instances(v1::ListInstancesRequest::default()).await.unwrap();
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_stays_bounded_while_ten_times_too_much_is_published() {
+    const BYTES: usize = 32 * 1024;
+    let (_directory, node) = start_with(|settings| settings.limits.waiting_bytes = ByteSize::kib(80)).await;
+    create(&node, v1::QueueSettings { waiting_max: Some(1), ..Default::default() }).await;
+    let payload = || vec![message("x".repeat(BYTES))];
+    let mut first = Producer::open(&node, "first").await;
+    first.send(1, payload()).await;
+    assert_eq!(first.stored().await, (1, 0));
+    let mut producers = Vec::new();
+    for number in 0..20 {
+        let producer = Producer::open(&node, &format!("p{number}")).await;
+        producer.send(1, payload()).await;
+        producers.push(producer);
+    }
+    let full = work_until(&node, "18 refusals", |work| work.refused_publications == 18).await;
+    assert!((1..=80 * 1024).contains(&full.waiting_publish_bytes), "L1: {full:?}");
+
+    // Whoever was refused is told so, and who waits is let in when there is room.
+    let mut consumer = Consumer::open(&node, 1).await;
+    let mut refused = Vec::new();
+    let mut stored = 0;
+    let mut answers = JoinSet::new();
+    for mut producer in producers {
+        answers.spawn(async move { (producer.result().await.unwrap(), producer) });
+    }
+    while refused.len() + stored < 20 {
+        tokio::select! {
+            Some(answer) = answers.join_next() => match answer.unwrap() {
+                ((_, Published::Published(published)), _) => stored += published.stored as usize,
+                ((_, Published::Refusal(refusal)), producer) => {
+                    assert_eq!(refusal.code(), Code::LimitExceeded);
+                    assert!(refusal.message.contains("limits.waiting-bytes"), "{}", refusal.message);
+                    refused.push(producer);
+                }
+            },
+            delivery = consumer.next() => {
+                let message_id = delivery.unwrap().message_id;
+                consumer.say(v1::ConsumeRequest { acknowledge: vec![message_id], ..Default::default() }).await;
+            }
+        }
+    }
+    assert_eq!((stored, refused.len()), (2, 18));
+    let mut again = refused.pop().unwrap();
+    again.send(1, payload()).await;
+    let storing = async {
+        loop {
+            tokio::select! {
+                stored = again.stored() => return stored,
+                delivery = consumer.next() => {
+                    let message_id = delivery.unwrap().message_id;
+                    consumer.say(v1::ConsumeRequest { acknowledge: vec![message_id], ..Default::default() }).await;
+                }
+            }
+        }
+    };
+    assert_eq!(soon("a place", storing).await, (1, 0));
+    work_until(&node, "nothing that waits", |work| work.waiting_publish_bytes + work.publish_bytes == 0).await;
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_arrive_while_publishers_flood() {
+    let (_directory, node) = start_with(|_| {}).await;
+    create(&node, v1::QueueSettings { waiting_max: Some(100_000), ..Default::default() }).await;
+    let mut watch = Watch::on(&node, "orders").await;
+    watch.told().await;
+    let mut publishing = JoinSet::new();
+    let mut producers = Vec::new();
+    for number in 0..8 {
+        producers.push(Producer::open(&node, &format!("p{number}")).await);
+    }
+    for producer in producers {
+        publishing.spawn(async move {
+            let mut first = 1;
+            // Results are never read: whatever holds it back is the node.
+            while producer
+                .requests
+                .send(v1::PublishStreamRequest {
+                    request: Some(v1::publish_stream_request::Request::Batch(v1::PublishBatch {
+                        first_sequence: first,
+                        messages: vec![message("x".repeat(100)); 500],
+                    })),
+                })
+                .await
+                .is_ok()
+            {
+                first += 500;
+            }
+        });
+    }
+    let mut session = Session::open(&node, 60_000).await;
+    let mut slowest = Duration::ZERO;
+    for weight in 1..=10 {
+        let since = Instant::now();
+        session.up(v1::Registration { weight: Some(weight), ..member("orders", 1) }).await;
+        while !watch.told().await.iter().any(|told| told.ends_with("4000") || told.ends_with(" 1")) {}
+        slowest = slowest.max(since.elapsed());
+    }
+    // Most of it is the program that floods, which was not made to be fast.
+    assert!(slowest < PATIENCE / 2, "a push took {slowest:?}");
+    publishing.abort_all();
+    drop(session);
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_session_is_lost_while_the_node_is_flooded() {
+    let (_directory, node) = start_with(|settings| {
+        settings.limits.operation_bytes = ByteSize::kib(64);
+        settings.sessions.ping_interval = Span(Duration::from_millis(300));
+        settings.sessions.ping_timeout = Span(Duration::from_millis(1_500));
+    })
+    .await;
+    let mut watch = Watch::on(&node, "").await;
+    watch.told().await;
+    let mut quiet = Session::open(&node, 0).await;
+    quiet.up(member("orders", 1)).await;
+    let quiet = tokio::spawn(async move { while quiet.next().await.is_some() {} });
+    let mut floods = JoinSet::new();
+    for number in 0..24 {
+        floods.spawn(flood(Session::open(&node, 0).await, number, 6, 1_000));
+    }
+    let mut done = 0;
+    while let Some(flood) = floods.join_next().await {
+        let (applied, refused) = flood.unwrap();
+        assert_eq!(refused, 0, "what waits is far from its bound");
+        done += applied;
+    }
+    assert_eq!(done, 24 * 6 * 1_000);
+    let mut session = Session::open(&node, 1_000).await;
+    session.up(member("last", 9_999)).await;
+    let told = watch.told_until("up 9999").await;
+    let lost: Vec<_> = told.iter().filter(|word| word.starts_with("suspect") || word.contains("LostContact")).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(!quiet.is_finished(), "a session that only answers pings goes on");
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_sessions_send_beyond_what_may_wait_is_refused_and_the_session_goes_on() {
+    let (_directory, node) = start_with(|settings| {
+        settings.limits.operation_bytes = ByteSize::kib(64);
+        settings.limits.waiting_bytes = ByteSize::kib(64);
+    })
+    .await;
+    let mut floods = JoinSet::new();
+    for number in 0..12 {
+        floods.spawn(flood(Session::open(&node, 1_000).await, number, 4, 1_000));
+    }
+    let (mut done, mut refused) = (0, 0);
+    while let Some(flood) = floods.join_next().await {
+        let (applied, not) = flood.unwrap();
+        (done, refused) = (done + applied, refused + not);
+    }
+    assert_eq!(done + refused, 12 * 4 * 1_000, "everything is answered");
+    assert!(done > 0 && refused > 0, "{done} were done, {refused} refused");
+    let work = work_until(&node, "nothing under way", |work| work.operation_bytes <= 1024).await;
+    assert_eq!((work.waiting_operation_bytes, work.refused_operations), (0, u64::from(refused / 1_000)));
+    node.shutdown().await.unwrap();
+}
