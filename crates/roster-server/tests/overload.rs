@@ -152,7 +152,7 @@ async fn memory_stays_bounded_while_ten_times_too_much_is_published() {
         producers.push(producer);
     }
     let full = work_until(&node, "18 refusals", |work| work.refused_publications == 18).await;
-    assert!((1..=80 * 1024).contains(&full.waiting_publish_bytes), "L1: {full:?}");
+    assert!((1..=80 * 1024).contains(&full.waiting_publish_bytes), "N4: {full:?}");
 
     // Whoever was refused is told so, and who waits is let in when there is room.
     let mut consumer = Consumer::open(&node, 1).await;

@@ -5,7 +5,7 @@
 //! that is refused, and tries again later.
 //!
 //! # Always true
-//! * **L1, as much as there is**: what is under way and what waits are never more than their bounds; one that is
+//! * **N4, as much as there is**: what is under way and what waits are never more than their bounds; one that is
 //!   larger than a bound counts as the bound.
 
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Part {
 
     fn used_bytes(&self) -> u64 {
         let left = self.left.available_permits();
-        debug_assert!(left <= self.units, "L1: more was given back than taken");
+        debug_assert!(left <= self.units, "N4: more was given back than taken");
         (self.units.saturating_sub(left) * UNIT_BYTES) as u64
     }
 }
@@ -114,9 +114,9 @@ mod tests {
     async fn what_waits_is_bounded_and_who_would_wait_beyond_it_is_refused() {
         let budget = Budget::new(4 * UNIT_BYTES, 2 * UNIT_BYTES);
         let entered = budget.enter(3 * UNIT_BYTES).await.unwrap();
-        assert!(budget.try_enter(2 * UNIT_BYTES).is_none(), "L1");
+        assert!(budget.try_enter(2 * UNIT_BYTES).is_none(), "N4");
         let waiting = budget.wait(2 * UNIT_BYTES).unwrap();
-        assert!(budget.wait(1).is_none(), "L1");
+        assert!(budget.wait(1).is_none(), "N4");
         assert_eq!((budget.under_way_bytes(), budget.waiting_bytes(), budget.refused()), (3 * 1024, 2 * 1024, 1));
         drop((entered, waiting));
         assert_eq!((budget.under_way_bytes(), budget.waiting_bytes()), (0, 0));
