@@ -1,5 +1,5 @@
 //! Instructions of the wire: a thousand registrations from bytes to words, a thousand events from words
-//! to bytes and back.
+//! to bytes and back, a thousand instances for readers, and a thousand answers that were kept.
 //!
 //! Run by `cargo xtask bench`, which compares the counts with those that are committed. What is built
 //! before and dropped after is not counted.
@@ -8,13 +8,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gungraun::prelude::*;
 use prost::Message;
-use roster_core::directory::{Command, Directory, Effects, Event};
+use roster_core::directory::{Command, Directory, Effects, Event, Instance};
 use roster_core::view::Group;
-use roster_core::{Grace, Handover, Label, Position, Registration, SecretHash, SessionId, Timestamp};
-use roster_proto::convert::{encode_events, parse_group, parse_register};
+use roster_core::{Grace, Handover, Label, Position, Registration, SecretHash, Selector, SessionId, Timestamp};
+use roster_proto::convert::{encode_events, parse_group, parse_register, put_instance};
 use roster_proto::{encoded, v1};
 
 const OPERATIONS: u32 = 1_000;
@@ -50,6 +50,22 @@ fn message() -> Bytes {
 
 /// What the directory tells of as many registrations.
 fn events() -> Vec<Event> {
+    registered().1
+}
+
+/// What it gives to a reader of everything.
+fn instances() -> Vec<Instance> {
+    registered().0.instances(&Selector::All, None, OPERATIONS as usize)
+}
+
+/// The content of an answer with 20 instances.
+fn content() -> Bytes {
+    let mut content = Vec::new();
+    instances().iter().take(20).for_each(|instance| put_instance(1, instance, &mut content));
+    content.into()
+}
+
+fn registered() -> (Directory, Vec<Event>) {
     let (mut directory, mut effects) = (Directory::new(), Effects::default());
     let at = Timestamp::new(1);
     let (secret, client) = (SecretHash([1; 16]), Label::default());
@@ -63,7 +79,7 @@ fn events() -> Vec<Event> {
         directory.apply(at, Command::Register { session, registration, handover, cutover: None }, &mut effects);
         events.append(&mut effects.events);
     }
-    events
+    (directory, events)
 }
 
 /// Each event in a group of its own, as bytes.
@@ -99,7 +115,30 @@ fn decode_groups(groups: Vec<Bytes>) -> Vec<Group> {
     groups.into_iter().map(|group| parse_group(&v1::EventGroup::decode(group).unwrap()).unwrap()).collect()
 }
 
-library_benchmark_group!(name = the_wire, benchmarks = [decode_registrations, encode_groups, decode_groups]);
+#[library_benchmark]
+#[bench::thousand(instances())]
+fn encode_instances(instances: Vec<Instance>) -> (Vec<Instance>, Vec<u8>) {
+    let mut bytes = Vec::with_capacity(256 * instances.len());
+    instances.iter().for_each(|instance| put_instance(1, instance, &mut bytes));
+    (instances, bytes)
+}
+
+#[library_benchmark]
+#[bench::thousand(content())]
+fn answer_again(content: Bytes) -> BytesMut {
+    let mut body = BytesMut::with_capacity(8 * 1024);
+    for position in 0..u64::from(OPERATIONS) {
+        body.clear();
+        let answer = encoded::ListInstancesResponse { content: content.clone(), position };
+        answer.encode(&mut body).unwrap();
+    }
+    body
+}
+
+library_benchmark_group!(
+    name = the_wire,
+    benchmarks = [decode_registrations, encode_groups, decode_groups, encode_instances, answer_again]
+);
 
 main!(
     // The copying routines of the C library are chosen by processor; the plainest are there on all.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use roster_core::directory::{Caller, Command, Outcome};
 use roster_core::{InstanceId, Label, Selector, ServiceName, SessionId};
-use roster_proto::convert::{encode_cutover, encode_instance, invalid, parse_cutover, status_of};
+use roster_proto::convert::{encode_cutover, encode_instance, invalid, parse_cutover, put_instance, status_of};
 use roster_proto::server::admin_server::Admin;
 use roster_proto::server::registry_server::Registry;
 use roster_proto::{encoded, v1};
@@ -85,18 +86,22 @@ impl Registry for Surface {
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
-    async fn get_main(&self, request: Request<v1::GetMainRequest>) -> Result<Response<v1::GetMainResponse>, Status> {
+    async fn get_main(
+        &self,
+        request: Request<v1::GetMainRequest>,
+    ) -> Result<Response<encoded::GetMainResponse>, Status> {
         let service = ServiceName::parse(&request.get_ref().service).map_err(refused)?;
-        Ok(Response::new(self.book.with(|ledger| v1::GetMainResponse {
-            main: ledger.directory.main(&service).as_ref().map(encode_instance),
-            position: ledger.directory.revision().get(),
+        Ok(Response::new(self.book.with(|ledger| {
+            let mut content = Vec::new();
+            ledger.directory.main(&service).iter().for_each(|main| put_instance(1, main, &mut content));
+            encoded::GetMainResponse { content: content.into(), position: ledger.directory.revision().get() }
         })))
     }
 
     async fn list_instances(
         &self,
         request: Request<v1::ListInstancesRequest>,
-    ) -> Result<Response<v1::ListInstancesResponse>, Status> {
+    ) -> Result<Response<encoded::ListInstancesResponse>, Status> {
         let request = request.into_inner();
         let selector = Selector::parse(&request.selector).map_err(refused)?;
         let after = request
@@ -107,11 +112,15 @@ impl Registry for Surface {
         Ok(Response::new(self.book.with(|ledger| {
             let instances = ledger.directory.instances(&selector, after, limit);
             let last = instances.last().filter(|_| instances.len() == limit);
-            v1::ListInstancesResponse {
+            let content = v1::ListInstancesResponse {
                 next_page_token: last
                     .map(|last| format!("{} {}", last.registration.service, last.id))
                     .unwrap_or_default(),
                 instances: instances.iter().map(encode_instance).collect(),
+                position: 0,
+            };
+            encoded::ListInstancesResponse {
+                content: content.encode_to_vec().into(),
                 position: ledger.directory.revision().get(),
             }
         })))

@@ -1,8 +1,11 @@
 //! Reading: the keys of a service, over and over; and all keys, when a server has just started.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
+use roster_load::{Connection, Method};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
@@ -35,32 +38,38 @@ pub(crate) struct GetLoad {
 pub(crate) async fn get(load: &GetLoad) -> anyhow::Result<Measured> {
     let leased = [lease(&load.address).await?];
     put_all(&leased, 0..load.services * load.instances, load.services, 500).await?;
-    let mut channels = Vec::new();
+    let method = Method::new(&load.address, wire::RANGE)?;
+    let mut connections = Vec::new();
     for _ in 0..load.connections {
-        channels.push(wire::connect(&load.address).await?);
+        connections.push(Connection::open(&load.address).await?);
     }
     let before = process::cpu(load.pid)?;
     let start = Instant::now();
-    let mut lanes = JoinSet::new();
-    let step = load.connections * load.in_flight;
-    for lane in 0..step {
-        let channel = channels[(lane % load.connections) as usize].clone();
+    let mut readers = JoinSet::new();
+    let step = (load.connections * load.in_flight) as usize;
+    for (first, connection) in (0..).zip(connections) {
+        let latencies = Arc::new(Mutex::new(Latencies::new()?));
         let (requests, services, instances) = (load.requests, load.services, load.instances as usize);
-        lanes.spawn(async move {
-            let mut latencies = Latencies::new()?;
-            for number in (lane..requests).step_by(step as usize) {
-                let prefix = format!("{ROOT}service-{}/", number % services);
-                let called = Instant::now();
-                let answer = wire::range(channel.clone(), all_below(&prefix)).await?;
-                latencies.record(called.elapsed());
-                ensure!(answer.kvs.len() == instances, "{} keys in an answer", answer.kvs.len());
+        let (shared, method, connections) = (latencies.clone(), method.clone(), load.connections);
+        let running = connection.run(load.in_flight, move |lane, mut caller| {
+            let (latencies, method) = (shared.clone(), method.clone());
+            async move {
+                for number in (first + lane * connections..requests).step_by(step) {
+                    let prefix = format!("{ROOT}service-{}/", number % services);
+                    let called = Instant::now();
+                    let answer: Answer = caller.unary(&method, &all_below(&prefix)).await.context("read a range")?;
+                    latencies.lock().unwrap_or_else(PoisonError::into_inner).record(called.elapsed());
+                    answer.check(instances)?;
+                }
+                anyhow::Ok(())
             }
-            anyhow::Ok(latencies)
         });
+        readers.spawn(async move { running.await.map(|_| latencies) });
     }
     let mut latencies = Latencies::new()?;
-    while let Some(lane) = lanes.join_next().await {
-        latencies.add(&lane.context("a lane failed")??)?;
+    while let Some(reader) = readers.join_next().await {
+        let of_one = reader.context("a reader failed")??;
+        latencies.add(&of_one.lock().unwrap_or_else(PoisonError::into_inner))?;
     }
     let elapsed = start.elapsed();
     let cpu = process::cpu(load.pid)?.saturating_sub(before);
@@ -69,6 +78,29 @@ pub(crate) async fn get(load: &GetLoad) -> anyhow::Result<Measured> {
         .figure("per_second", requests / elapsed.as_secs_f64())
         .figure("cpu_us_each", cpu.as_secs_f64() * 1e6 / requests)
         .times("read", &latencies))
+}
+
+/// As much of an answer as shows that it is whole; no more is read of one of a node.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Answer {
+    #[prost(message, repeated, tag = "2")]
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entry {
+    #[prost(bytes = "bytes", tag = "1")]
+    key: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    value: Bytes,
+}
+
+impl Answer {
+    fn check(&self, keys: usize) -> anyhow::Result<()> {
+        let whole = self.entries.iter().filter(|entry| !entry.key.is_empty() && !entry.value.is_empty()).count();
+        ensure!(whole == keys, "{whole} whole keys in an answer");
+        Ok(())
+    }
 }
 
 fn all_below(prefix: &str) -> RangeRequest {

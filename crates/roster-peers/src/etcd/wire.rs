@@ -129,6 +129,8 @@ pub(super) enum EventType {
     Delete = 1,
 }
 
+pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
+
 /// A connection of its own.
 pub(super) async fn connect(address: &str) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).context("an address is HOST:PORT")?;
@@ -185,7 +187,7 @@ pub(super) async fn put(channel: Channel, key: String, value: String, lease: i64
 }
 
 pub(super) async fn range(channel: Channel, request: RangeRequest) -> anyhow::Result<RangeResponse> {
-    unary(channel, "/etcdserverpb.KV/Range", request).await
+    unary(channel, RANGE, request).await
 }
 
 /// A lease of so many seconds, or of the least that the server gives.

@@ -1,7 +1,7 @@
 //! What was read of a service, kept encoded for whoever asks next.
 //!
 //! Of what nodes are asked most is again and again the same, and asking the director costs two threads being woken
-//! and each instance being encoded (docs/performance.md). See [decision 0008](../../../../docs/adr/0008-kept-readings.md).
+//! and each instance being encoded (docs/performance.md). See docs/adr/0008-kept-readings.md.
 //!
 //! # Always true
 //! * **KR2, as if it was read**: a kept reading is what the director would answer at the position that is given with

@@ -3,15 +3,19 @@
 //! Without `--rate` every connection keeps its calls in flight, and a call is timed from its start. With
 //! it, calls are due at fixed times, and a call is timed from when it was due: what waits because an
 //! earlier one is slow counts in full.
+//!
+//! The client is as lean as the load on peers, for both share the processors with the server (`roster-load`). Of an
+//! answer as much is read as shows that it is whole: each instance, its id and what it registered as.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
 use indicatif::ProgressBar;
+use roster_load::{Caller, Connection, Method};
 use roster_proto::v1;
-use roster_proto::v1::registry_client::RegistryClient;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 
 use super::cost::Cost;
 use super::latencies::Latencies;
@@ -23,6 +27,9 @@ use super::standing::Standing;
 use crate::render::{Figure, Measured};
 
 const PREFIX: &str = "bench/get-";
+const METHOD: &str = "/roster.v1.Registry/ListInstances";
+/// The bar moves after so many answers of a lane.
+const STRIDE: u32 = 32;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -65,23 +72,37 @@ pub(super) async fn run(load: &GetLoad, node: &BenchNode) -> anyhow::Result<Meas
     bar.finish_and_clear();
     let standing = Standing::new(registered.sessions);
 
-    let mut channels = Vec::new();
+    let address = node.url().trim_start_matches("http://").trim_end_matches('/');
+    let method = Method::new(address, METHOD)?;
+    let mut connections = Vec::new();
     for _ in 0..load.connections {
-        channels.push(node.connect().await?);
+        connections.push(Connection::open(address).await?);
     }
     let bar = progress::bar("reading", load.requests.into());
     let lanes = load.connections * load.in_flight;
     let before = Cost::take(&client, node.url()).await?;
     let start = Instant::now();
     let mut readers = JoinSet::new();
-    for lane in 0..lanes {
-        let channel = channels[(lane % load.connections) as usize].clone();
-        let calls = Calls { next: lane, step: lanes, requests: load.requests, start, rate: load.rate };
-        readers.spawn(read(channel, calls, load.services, load.instances, bar.clone()));
+    for (first, connection) in (0..).zip(connections) {
+        let calls = Calls { next: first, step: lanes, requests: load.requests, start, rate: load.rate };
+        let latencies = Arc::new(Mutex::new(Latencies::new()?));
+        let reader = Reader {
+            method: method.clone(),
+            services: load.services,
+            instances: load.instances,
+            latencies: latencies.clone(),
+            bar: bar.clone(),
+        };
+        let step = load.connections;
+        let running = connection.run(load.in_flight, move |lane, caller| {
+            reader.clone().read(caller, Calls { next: calls.next + lane * step, ..calls })
+        });
+        readers.spawn(async move { running.await.map(|_| latencies) });
     }
     let mut latencies = Latencies::new()?;
     while let Some(reader) = readers.join_next().await {
-        latencies.add(&reader.context("a reader failed")??)?;
+        let of_one = reader.context("a reader failed")??;
+        latencies.add(&of_one.lock().unwrap_or_else(PoisonError::into_inner))?;
     }
     let elapsed = start.elapsed();
     let after = Cost::take(&client, node.url()).await?;
@@ -111,7 +132,7 @@ pub(super) async fn run(load: &GetLoad, node: &BenchNode) -> anyhow::Result<Meas
 }
 
 /// The calls of one lane: every `step`th, each with the time when it is due.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Calls {
     next: u32,
     step: u32,
@@ -134,28 +155,65 @@ impl Iterator for Calls {
     }
 }
 
-async fn read(
-    channel: Channel,
-    calls: Calls,
+/// Reads on one connection.
+#[derive(Debug, Clone)]
+struct Reader {
+    method: Method,
     services: u32,
     instances: u32,
+    /// Of all lanes of the connection.
+    latencies: Arc<Mutex<Latencies>>,
     bar: ProgressBar,
-) -> anyhow::Result<Latencies> {
-    let mut registry = RegistryClient::new(channel);
-    let mut latencies = Latencies::new()?;
-    for (number, due) in calls {
-        if let Some(due) = due {
-            tokio::time::sleep_until(due.into()).await;
+}
+
+impl Reader {
+    async fn read(self, mut caller: Caller, calls: Calls) -> anyhow::Result<()> {
+        let mut read = 0;
+        for (number, due) in calls {
+            if let Some(due) = due {
+                tokio::time::sleep_until(due.into()).await;
+            }
+            let since = due.unwrap_or_else(Instant::now);
+            let selector = format!("{PREFIX}{}", number % self.services);
+            let request = v1::ListInstancesRequest { selector, ..v1::ListInstancesRequest::default() };
+            let answer: Answer = caller.unary(&self.method, &request).await.context("list a service")?;
+            self.latencies.lock().unwrap_or_else(PoisonError::into_inner).record(since.elapsed());
+            answer.check(self.instances)?;
+            read += 1;
+            if read % STRIDE == 0 {
+                self.bar.inc(STRIDE.into());
+            }
         }
-        let since = due.unwrap_or_else(Instant::now);
-        let selector = format!("{PREFIX}{}", number % services);
-        let request = v1::ListInstancesRequest { selector, ..v1::ListInstancesRequest::default() };
-        let answer = registry.list_instances(request).await.context("list a service")?.into_inner();
-        latencies.record(since.elapsed());
-        ensure!(answer.instances.len() == instances as usize, "{} instances in an answer", answer.instances.len());
-        bar.inc(1);
+        self.bar.inc((read % STRIDE).into());
+        Ok(())
     }
-    Ok(latencies)
+}
+
+/// As much of a `ListInstancesResponse` as shows that it is whole.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Answer {
+    #[prost(message, repeated, tag = "1")]
+    instances: Vec<Entry>,
+    #[prost(uint64, tag = "3")]
+    position: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Entry {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    /// An encoded `Registration`.
+    #[prost(bytes = "bytes", tag = "2")]
+    registration: Bytes,
+}
+
+impl Answer {
+    fn check(&self, instances: u32) -> anyhow::Result<()> {
+        let whole = self.instances.iter().filter(|entry| entry.id > 0 && !entry.registration.is_empty()).count();
+        ensure!(whole == instances as usize, "{whole} whole instances in an answer");
+        ensure!(self.position > 0, "an answer without a position");
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -168,5 +226,22 @@ mod tests {
         let calls = Calls { next: 1, step: 2, requests: 6, start, rate: Some(10) };
         let due: Vec<_> = calls.map(|(number, due)| (number, due.map(|due| (due - start).as_millis()))).collect();
         assert_eq!(due, [(1, Some(100)), (3, Some(300)), (5, Some(500))]);
+    }
+
+    #[test]
+    fn an_answer_that_lacks_something_is_not_whole() {
+        let whole = Entry { id: 7, registration: Bytes::from_static(b"facts") };
+        let answer = |entries: &[&Entry], position| Answer {
+            instances: entries.iter().map(|entry| (*entry).clone()).collect(),
+            position,
+        };
+        assert!(answer(&[&whole, &whole], 9).check(2).is_ok());
+        let (nameless, bare) =
+            (Entry { id: 0, ..whole.clone() }, Entry { registration: Bytes::new(), ..whole.clone() });
+        for (entries, position) in
+            [(&[&whole][..], 9), (&[&whole, &nameless], 9), (&[&whole, &bare], 9), (&[&whole, &whole], 0)]
+        {
+            assert!(answer(entries, position).check(2).is_err());
+        }
     }
 }
