@@ -16,6 +16,10 @@ pub trait Codec: Debug + Send + Sync + 'static {
 
     /// Appends the bytes of one command.
     fn encode_command(command: &Self::Command, into: &mut BytesMut);
+    /// The length of those bytes, where it is known before they are made: then they are made in their place.
+    fn command_len(_command: &Self::Command) -> Option<usize> {
+        None
+    }
     /// # Errors
     /// [`InvalidRecord`] when the bytes are no command.
     fn decode_command(bytes: &[u8]) -> Result<Self::Command, InvalidRecord>;

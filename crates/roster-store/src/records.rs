@@ -29,12 +29,24 @@ impl<C: Codec> Records<C> {
 
     /// Adds one command.
     pub fn push(&mut self, command: &C::Command) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        C::encode_command(command, &mut scratch);
-        debug_assert_eq!(C::decode_command(&scratch).as_ref(), Ok(command), "a command decodes to itself");
-        self.push_encoded(&scratch);
-        self.scratch = scratch;
+        let Some(length) = C::command_len(command) else {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            C::encode_command(command, &mut scratch);
+            debug_assert_eq!(C::decode_command(&scratch).as_ref(), Ok(command), "a command decodes to itself");
+            self.push_encoded(&scratch);
+            self.scratch = scratch;
+            return;
+        };
+        self.bytes.reserve(length + prost::length_delimiter_len(length));
+        prost::encoding::encode_varint(length as u64, &mut self.bytes);
+        let begin = self.bytes.len();
+        C::encode_command(command, &mut self.bytes);
+        let record = self.bytes.get(begin..).unwrap_or_default();
+        debug_assert_eq!(record.len(), length, "a command is as long as it says");
+        debug_assert_eq!(C::decode_command(record).as_ref(), Ok(command), "a command decodes to itself");
+        self.count += 1;
+        self.largest = self.largest.max(length);
     }
 
     /// Adds one command that is encoded already.

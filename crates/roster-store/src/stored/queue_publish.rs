@@ -11,10 +11,8 @@ const PUBLISH: u32 = 5;
 
 /// Appends the bytes of the command, those that prost would write.
 pub(super) fn encode(queue: &QueueName, origin: Option<&Origin>, messages: &[Message], into: &mut BytesMut) {
-    let producer = origin.map_or("", |origin| origin.producer.as_str());
-    let first = origin.map_or(0, |origin| origin.first);
-    let bodies: usize = messages.iter().map(|message| field_len(message_len(message))).sum();
-    let length = text_len(queue.as_str()) + text_len(producer) + number_len(first) + bodies;
+    let (producer, first) = source(origin);
+    let length = body_len(queue, origin, messages);
     into.reserve(field_len(length));
     put_head(PUBLISH, length, into);
     put_text(1, queue.as_str(), into);
@@ -30,6 +28,22 @@ pub(super) fn encode(queue: &QueueName, origin: Option<&Origin>, messages: &[Mes
             put_text(2, value, into);
         }
     }
+}
+
+/// How many bytes [`encode`] appends.
+pub(super) fn len(queue: &QueueName, origin: Option<&Origin>, messages: &[Message]) -> usize {
+    field_len(body_len(queue, origin, messages))
+}
+
+fn body_len(queue: &QueueName, origin: Option<&Origin>, messages: &[Message]) -> usize {
+    let (producer, first) = source(origin);
+    let bodies: usize = messages.iter().map(|message| field_len(message_len(message))).sum();
+    text_len(queue.as_str()) + text_len(producer) + number_len(first) + bodies
+}
+
+/// As it is stored: nobody has no name and begins at 0.
+fn source(origin: Option<&Origin>) -> (&str, u64) {
+    origin.map_or(("", 0), |origin| (origin.producer.as_str(), origin.first))
 }
 
 fn message_len(message: &Message) -> usize {

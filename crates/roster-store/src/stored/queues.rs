@@ -38,6 +38,11 @@ impl Codec for Queues {
         debug_assert!(encoded.is_ok(), "a growing buffer has room");
     }
 
+    fn command_len(command: &Command) -> Option<usize> {
+        let Command::Publish { queue, origin, messages } = command else { return None };
+        Some(queue_publish::len(queue, origin.as_ref(), messages))
+    }
+
     fn decode_command(bytes: &[u8]) -> Result<Command, InvalidRecord> {
         // The messages of one command share one copy of its bytes, as they shared the request they came in.
         let shared = Bytes::copy_from_slice(bytes);
