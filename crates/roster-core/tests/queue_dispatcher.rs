@@ -212,3 +212,25 @@ fn what_is_handed_back_goes_to_another_and_counts_as_no_attempt() {
     desk.join(TWO);
     assert_eq!(desk.deliver(1), [(1, 1), (2, 1)]);
 }
+
+/// Nor must those few of them that are with a consumer for long.
+#[test]
+fn messages_that_stay_behind_let_go_of_the_buffer_they_came_in() {
+    let mut desk = Desk::with(0, 9);
+    let buffer = Bytes::from(vec![7; 128 * 100]);
+    let messages = (0..128).map(|at| Message::plain(buffer.slice(at * 100..(at + 1) * 100))).collect();
+    desk.apply(Command::Publish { queue: jobs(), origin: None, messages });
+    let acknowledge = |ids: std::ops::RangeInclusive<u64>| {
+        let messages = ids.map(MessageId::new).filter(|id| id.get() != 50).collect();
+        Command::Acknowledge { queue: jobs(), messages }
+    };
+    desk.apply(acknowledge(1..=112));
+    assert!(!buffer.is_unique(), "an eighth of them is left, and more");
+    desk.apply(acknowledge(113..=114));
+    assert!(buffer.is_unique());
+    let queue = desk.queues.queue(&jobs()).unwrap();
+    assert_eq!(queue.message(MessageId::new(50)).unwrap().message.payload(), &buffer[..100]);
+    desk.queues.check_invariants();
+    desk.apply(acknowledge(115..=128));
+    assert_eq!(desk.queues.queue(&jobs()).unwrap().counts().waiting, 1);
+}

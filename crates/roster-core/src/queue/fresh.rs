@@ -3,7 +3,7 @@
 //! Segments of contiguous ids: a message costs its slot and nothing else, finding one is a look into a
 //! tree of segments, and a segment goes when its last message goes, so a drained queue gives its memory
 //! back. Messages leave from near the front; those few that stay behind (in flight for long) hold a
-//! segment each at worst. Segments are shared with snapshots and copied only when written to meanwhile.
+//! segment each at worst, and are copied out of the buffers in which they came. Segments are shared with snapshots and copied only when written to meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,10 @@ use crate::words::Timestamp;
 
 /// More would make a straggler dearer and a write beside a snapshot slower; fewer, the tree larger.
 const SEGMENT_SLOTS: u64 = 128;
+
+/// A segment of which so small a share is left lets go of the buffers that its messages shared with others. Consumers
+/// that go on side by side leave more than that behind; what is left below it stays for longer.
+const STRAGGLERS: u64 = 8;
 
 /// A message and when it was published. 48 bytes, and an empty slot takes no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,9 @@ pub(super) struct Fresh {
 #[derive(Debug, Clone, Default)]
 struct Segment {
     messages: u64,
+    bytes: u64,
+    /// The most bytes that it had since its messages let go of their buffers.
+    bytes_most: u64,
     slots: Vec<Option<Slot>>,
 }
 
@@ -76,9 +83,12 @@ impl Fresh {
             }
             segment.slots.resize_with((id - begin) as usize, || None);
             for slot in slots.by_ref().take((until - id) as usize) {
-                self.bytes += slot.message.bytes();
+                let bytes = slot.message.bytes();
+                self.bytes += bytes;
+                segment.bytes += bytes;
                 segment.slots.push(Some(slot));
             }
+            segment.bytes_most = segment.bytes_most.max(segment.bytes);
             segment.messages += until - id;
             self.messages += until - id;
             id = until;
@@ -107,17 +117,21 @@ impl Fresh {
             return 0;
         }
         let segment = Arc::make_mut(shared);
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
         for &id in ids {
             let Some(slot) = at(id).and_then(|at| segment.slots.get_mut(at)?.take()) else { break };
             count += 1;
-            self.bytes -= slot.message.bytes();
+            bytes += slot.message.bytes();
             removed(id, slot);
         }
         self.messages -= count;
+        self.bytes -= bytes;
         segment.messages -= count;
+        segment.bytes -= bytes;
         if segment.messages == 0 {
             self.segments.remove(&first);
+        } else if segment.bytes * STRAGGLERS < segment.bytes_most {
+            segment.let_go();
         }
         count as usize
     }
@@ -147,6 +161,8 @@ impl Fresh {
             let messages = segment.slots.iter().flatten().count() as u64;
             assert!(messages > 0, "K7: the segment at {first} is empty");
             assert_eq!(messages, segment.messages, "K3: messages of the segment at {first}");
+            let bytes: u64 = segment.slots.iter().flatten().map(|slot| slot.message.bytes()).sum();
+            assert_eq!(bytes, segment.bytes, "K3: bytes of the segment at {first}");
             assert!(first >= beyond, "K2: segments overlap at {first}");
             assert!(segment.slots.len() as u64 <= SEGMENT_SLOTS, "K7: the segment at {first} is too long");
             beyond = first + segment.slots.len() as u64;
@@ -157,6 +173,14 @@ impl Fresh {
 }
 
 impl Segment {
+    /// One message that stays must not keep a buffer alive in which it came with a thousand others.
+    fn let_go(&mut self) {
+        for slot in &mut self.slots {
+            *slot = slot.take().map(|slot| Slot { message: slot.message.detached(), ..slot });
+        }
+        self.bytes_most = self.bytes;
+    }
+
     /// Its messages from the slot `at` on; its first slot has the id `first`.
     fn from(&self, at: u64, first: u64) -> impl Iterator<Item = (MessageId, &Slot)> {
         let slots = usize::try_from(at).ok().and_then(|at| self.slots.get(at..)).unwrap_or_default();

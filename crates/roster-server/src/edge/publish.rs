@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use roster_core::limits::MESSAGES_PER_COMMAND_MAX;
 use roster_core::queue::{Command, Message, Origin as Source, Outcome, ProducerId, QueueName, Refusal};
 use roster_proto::convert::{invalid, parse_message, parse_queue_name, status_of};
@@ -28,6 +29,9 @@ use crate::submission;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A message that became a dead letter has its reason beside it, and must still be one record of a snapshot.
 const BATCH_BYTES_MAX: usize = RECORD_BYTES_MAX - 4 * 1024;
+/// Payloads share the buffer in which their request came, and the last one that is kept keeps all of it. Those of a
+/// longer request are moved into buffers of this size.
+const SHARED_BYTES_MAX: usize = 128 * 1024;
 
 /// What a publishing stream answers.
 #[derive(Debug)]
@@ -278,12 +282,30 @@ pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<
     Ok(v1::PublishResponse { published: Some(published) })
 }
 
-fn parse_messages(wire: Vec<v1::QueueMessage>) -> Result<Vec<Message>, v1::Refusal> {
+fn parse_messages(mut wire: Vec<v1::QueueMessage>) -> Result<Vec<Message>, v1::Refusal> {
     if wire.len() > MESSAGES_PER_COMMAND_MAX {
         let max = MESSAGES_PER_COMMAND_MAX as u64;
         return Err(Refusal::LimitExceeded { limit: "messages of one batch", max }.into());
     }
+    part_buffers(&mut wire);
     wire.into_iter().map(parse_message).collect()
+}
+
+/// Sees to it that no small message of a long request shares a long buffer.
+fn part_buffers(wire: &mut [v1::QueueMessage]) {
+    let all: usize = wire.iter().map(|message| message.payload.len()).sum();
+    if all <= SHARED_BYTES_MAX {
+        return;
+    }
+    let mut buffer = BytesMut::new();
+    // One that is half of the request may as well keep it.
+    for payload in wire.iter_mut().map(|message| &mut message.payload).filter(|payload| 2 * payload.len() < all) {
+        if payload.len() > buffer.capacity() {
+            buffer = BytesMut::with_capacity(payload.len().max(SHARED_BYTES_MAX));
+        }
+        buffer.extend_from_slice(payload);
+        *payload = buffer.split().freeze();
+    }
 }
 
 fn check_sizes(messages: &[Message], max: u32) -> Result<(), v1::Refusal> {
@@ -320,4 +342,30 @@ pub(super) fn protocol(message: &str) -> Status {
 
 fn closed(queue: &QueueName) -> Status {
     status_of(&Refusal::UnknownQueue { queue: queue.clone() }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn request(buffer: &Bytes, payload_bytes: usize) -> Vec<v1::QueueMessage> {
+        let payloads = (0..buffer.len()).step_by(payload_bytes).map(|at| buffer.slice(at..at + payload_bytes));
+        payloads.map(|payload| v1::QueueMessage { payload, ..Default::default() }).collect()
+    }
+
+    #[test]
+    fn a_message_of_a_long_request_does_not_keep_its_buffer() {
+        let long = Bytes::from_iter((0..1_000_000).map(|byte| byte as u8));
+        let mut wire = request(&long, 100);
+        part_buffers(&mut wire);
+        assert!(long.is_unique());
+        assert_eq!(wire.iter().flat_map(|message| message.payload.to_vec()).collect::<Vec<_>>(), long);
+
+        let short = Bytes::from(vec![7; SHARED_BYTES_MAX]);
+        let mut wire = request(&short, 1024);
+        part_buffers(&mut wire);
+        assert!(!short.is_unique(), "a short one is not copied");
+    }
 }
