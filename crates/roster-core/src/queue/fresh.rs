@@ -72,7 +72,7 @@ impl Fresh {
         while id < end {
             let last = self.segments.last_key_value().map(|(&first, _)| first);
             let begin = last.filter(|first| id - first < SEGMENT_SLOTS).unwrap_or(id);
-            let segment = self.segments.entry(begin).or_insert_with(Arc::default);
+            let segment = self.segments.entry(begin).or_default();
             // One copy at most, and one allocation, for all that a segment is given at a time.
             let segment = Arc::make_mut(segment);
             let until = end.min(begin + SEGMENT_SLOTS);
