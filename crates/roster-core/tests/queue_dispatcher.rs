@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use roster_core::Timestamp;
 use roster_core::queue::{
-    Attempt, Command, ConsumerId, DeadLetters, Delay, Deliveries, Dispatcher, Effects, Failure, Message, MessageId,
-    QueueName, Queues, Reason, Settings, Window,
+    Attempt, Command, ConsumerId, Contents, DeadLetters, Delay, Deliveries, Dispatcher, Effects, Failure, Message,
+    MessageId, QueueName, Queues, Reason, Settings, Window,
 };
 
 const ONE: ConsumerId = ConsumerId(1);
@@ -182,6 +182,23 @@ fn a_standstill_moves_the_deadline_of_what_is_in_flight() {
     assert_eq!(desk.dispatcher.expire(Timestamp::new(34_999)), []);
     assert_eq!(desk.dispatcher.expire(Timestamp::new(35_000)).len(), 1);
     assert!(!desk.dispatcher.is_in_flight(MessageId::new(1)));
+}
+
+#[test]
+fn a_purge_forgets_what_was_handed_back_and_keeps_what_failed() {
+    let mut desk = Desk::with(3, 9);
+    desk.join(ONE);
+    assert_eq!(desk.deliver(0), [(1, 1), (2, 1), (3, 1)]);
+    let queue = desk.queues.queue(&jobs()).unwrap();
+    desk.dispatcher.hand_back(queue, ONE, &[MessageId::new(1)]);
+    drop(desk.dispatcher.fail(ONE, MessageId::new(2)));
+    desk.apply(fail(2, 1, 500));
+    desk.apply(Command::Purge { queue: jobs(), contents: Contents::Waiting });
+    assert_eq!((desk.dispatcher.traffic().due, desk.dispatcher.traffic().in_flight), (1, 0));
+    assert_eq!(desk.deliver(500), [(2, 2)]);
+    desk.apply(fail(2, 2, 500));
+    desk.apply(Command::Purge { queue: jobs(), contents: Contents::Failed });
+    assert_eq!(desk.dispatcher.traffic().due, 0);
 }
 
 /// Of a thousand messages that came in one buffer, one that fails must not keep that buffer.
