@@ -16,6 +16,9 @@ use super::rates::Rates;
 use super::results::ResultBox;
 use super::room::Room;
 
+/// A lane is made from all that is due again: with more than this it stays, and with it what it knows of that.
+const DUE_FORGOTTEN_MAX: usize = 10_000;
+
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) dispatcher: Dispatcher,
@@ -58,10 +61,11 @@ impl Lane {
         }
     }
 
-    /// Nothing would be lost with it but the rates.
+    /// Nothing would be lost with it but the rates, and it is soon made again.
     pub(super) fn is_idle(&self) -> bool {
         let traffic = self.dispatcher.traffic();
-        let is_quiet = traffic.in_flight == 0 && traffic.settling == 0 && self.gathered.is_empty();
+        let is_small = traffic.due <= DUE_FORGOTTEN_MAX;
+        let is_quiet = traffic.in_flight == 0 && traffic.settling == 0 && self.gathered.is_empty() && is_small;
         let is_alone = self.consumers.is_empty() && self.producers.is_empty() && Arc::strong_count(&self.room) == 1;
         is_quiet && is_alone
     }
