@@ -42,7 +42,7 @@ fn good() -> Vec<StateItem> {
         });
         assert!(matches!(outcome, Outcome::Active { .. } | Outcome::Pending { .. }));
     }
-    directory.snapshot()
+    directory.snapshot().items().collect()
 }
 
 fn fault(change: impl FnOnce(&mut Vec<StateItem>)) -> String {
@@ -69,7 +69,7 @@ fn a_good_list_is_restored_as_it_is() {
     let items = good();
     let restored = Directory::restore(items.clone()).unwrap();
     restored.check_invariants();
-    assert_eq!(restored.snapshot(), items);
+    assert!(restored.snapshot().items().eq(items));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn the_liveness_of_an_instance_is_that_of_its_session() {
     if let StateItem::Instance { instance, .. } = &mut items[4] {
         instance.liveness = Liveness::Unconfirmed;
     }
-    assert_eq!(Directory::restore(items).unwrap().snapshot(), good());
+    assert!(Directory::restore(items).unwrap().snapshot().items().eq(good()));
 }
 
 proptest! {

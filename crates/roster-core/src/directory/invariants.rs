@@ -11,7 +11,7 @@ use super::tables::Place;
 use super::{Liveness, StateItem};
 
 impl Directory {
-    /// Checks D2 to D10 on the whole state.
+    /// Checks D2 to D10 and D13 on the whole state.
     ///
     /// # Panics
     /// When one does not hold, naming it.
@@ -35,9 +35,10 @@ impl Directory {
 
     fn check_indexes(&self) {
         let tables = &self.tables;
+        tables.instances.check_invariants();
         let (mut owned, mut versions) = (BTreeSet::new(), BTreeSet::new());
         let (mut ranks, mut up) = (BTreeMap::new(), BTreeMap::new());
-        for (&id, record) in &tables.instances {
+        for (id, record) in tables.instances.iter() {
             assert!(tables.sessions.contains_key(&record.session), "D2: instance {id} has no session");
             let service = tables.services.get(record.service);
             assert!(
@@ -73,7 +74,7 @@ impl Directory {
 
     fn check_places(&self) {
         let mut seen = BTreeSet::new();
-        for (&id, record) in &self.tables.instances {
+        for (id, record) in self.tables.instances.iter() {
             let facts = &record.registration;
             assert!(
                 seen.insert((&facts.service, &facts.address, facts.node_index)),
@@ -130,7 +131,7 @@ impl Directory {
     }
 
     fn check_numbers(&self) {
-        for item in self.snapshot() {
+        for item in self.snapshot().items() {
             let highest = match item {
                 StateItem::Counters { revision, last_session } => revision.get().max(last_session.get()),
                 StateItem::Session { id, attachment, .. } => {

@@ -1,5 +1,5 @@
-//! The directory as a list of facts and back. What comes in is not trusted: it may be another
-//! program's, or a good file's bad neighbour, and every fault of it is an error that says what.
+//! A list of facts as a directory. What comes in is not trusted: it may be another program's, or a good
+//! file's bad neighbour, and every fault of it is an error that says what.
 
 use std::collections::BTreeMap;
 
@@ -32,40 +32,6 @@ pub enum RestoreError {
 }
 
 impl Directory {
-    /// The directory as a list of facts, in the order that [`Directory::restore`] takes.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<StateItem> {
-        let tables = &self.tables;
-        let mut items = Vec::with_capacity(1 + tables.sessions.len() + tables.services.len() + tables.instances.len());
-        items.push(StateItem::Counters { revision: self.revision, last_session: self.last_session });
-        items.extend(tables.sessions.iter().map(|(&id, session)| StateItem::Session {
-            id,
-            secret: session.secret,
-            grace: session.grace,
-            client: session.client.clone(),
-            attachment: session.attachment,
-            liveness: session.liveness,
-        }));
-        items.extend(tables.names.iter().map(|(name, number)| {
-            let service = &tables.services[*number];
-            StateItem::Service {
-                name: name.clone(),
-                floor: service.floor,
-                cutover: service.cutover,
-                operator_cutover: service.operator.as_deref().cloned(),
-            }
-        }));
-        items.extend(tables.instances.iter().map(|(&id, record)| StateItem::Instance {
-            instance: record.instance(id, tables.liveness(record.session)),
-            place: record.place,
-            handover: match record.seat {
-                Seat::Pending(handover) => handover,
-                Seat::Listed | Seat::Holder(_) => Default::default(),
-            },
-        }));
-        items
-    }
-
     /// The directory that a list of facts describes; see [`Restoration`] to feed them one by one.
     ///
     /// # Errors
@@ -85,7 +51,7 @@ pub struct Restoration {
     directory: Directory,
     stage: Stage,
     /// What the tables are filled with at the end.
-    records: Vec<(InstanceId, Box<Record>)>,
+    records: Vec<(InstanceId, Record)>,
     seats: BTreeMap<ServiceNumber, Seats>,
 }
 
@@ -259,7 +225,7 @@ impl Restoration {
             Seat::Pending(_) => seats.awaited = true,
         }
         let record = Record { registration, session, service: number, place, seat, draining, registered, changed };
-        self.records.push((id, Box::new(record)));
+        self.records.push((id, record));
         Ok(())
     }
 }

@@ -192,9 +192,9 @@ impl<K: Ord + Copy, V> Tree<K, V> {
         let mut rest = row.split_off(cut);
         row.shrink_to_fit();
         if at < cut {
-            put(row, at, (key, value))
+            put(row, at, (key, value));
         } else {
-            put(&mut rest, at - cut, (key, value))
+            put(&mut rest, at - cut, (key, value));
         }
         self.rows.insert(rest[0].0, rest);
         None

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::words::{InstanceId, Registration, ServiceName, SessionId};
 
+use super::pages::Pages;
 use super::record::{Rank, Record};
 use super::roll::Roll;
 use super::service::{Family, Service, ServiceNumber, Tally, Version};
@@ -22,8 +23,7 @@ pub(super) struct Tables {
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) services: Services,
     pub(super) names: BTreeMap<ServiceName, ServiceNumber>,
-    /// Boxed, for ids ascend, and ascending keys leave the nodes of a tree half empty.
-    pub(super) instances: BTreeMap<InstanceId, Box<Record>>,
+    pub(super) instances: Pages,
     /// Sessions that are up.
     pub(super) connected: usize,
     /// The sum of the tallies of all services.
@@ -117,11 +117,11 @@ impl Tables {
         } else {
             service.pending = Some(id);
         }
-        self.instances.insert(id, Box::new(record));
+        self.instances.push(id, record);
     }
 
     pub(super) fn remove(&mut self, id: InstanceId) -> Option<Record> {
-        let record = *self.instances.remove(&id)?;
+        let record = self.instances.remove(&id)?;
         let session = self.sessions.get_mut(&record.session).expect("D2: a record's session exists");
         session.owned.remove(id);
         let liveness = session.liveness;
@@ -224,7 +224,7 @@ impl Tables {
     ///
     /// # Errors
     /// Which instance shares its place, and in which sense.
-    pub(super) fn fill(&mut self, records: Vec<(InstanceId, Box<Record>)>) -> Result<(), (InstanceId, &'static str)> {
+    pub(super) fn fill(&mut self, records: Vec<(InstanceId, Record)>) -> Result<(), (InstanceId, &'static str)> {
         debug_assert!(self.instances.is_empty(), "D2: tables are filled once");
         let mut places = Vec::with_capacity(records.len());
         let mut ranks = Vec::with_capacity(records.len());
@@ -241,7 +241,7 @@ impl Tables {
                 self.service_mut(number).pending = Some(*id);
             }
         }
-        self.instances = records.into_iter().collect();
+        self.instances = Pages::of_sorted(records);
         owned.sort_unstable();
         for (id, owned) in runs(&owned) {
             self.sessions.get_mut(&id).expect("D2: a record's session exists").owned = owned;
@@ -271,7 +271,7 @@ impl Tables {
         for (number, ranks) in runs(&ranks) {
             self.service_mut(number).ranks = ranks;
         }
-        for record in self.instances.values().filter(|record| record.is_visible()) {
+        for record in self.instances.iter().map(|(_, record)| record).filter(|record| record.is_visible()) {
             let liveness = self.sessions[&record.session].liveness;
             let service = self.services.get_mut(record.service).expect("D2: a record's service exists");
             service.family = Family::of(record.registration.kind);

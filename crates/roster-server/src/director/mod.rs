@@ -348,11 +348,11 @@ impl Director {
     }
 
     fn copy_state(&mut self, mut snapshot: SnapshotWriter) {
-        let items = self.directory.snapshot();
+        let copy = self.directory.snapshot();
         let writer = self.writer.clone();
         let write = move || {
             background::make_way();
-            let written = items.iter().try_for_each(|item| snapshot.push(item)).and_then(|()| snapshot.finish());
+            let written = copy.items().try_for_each(|item| snapshot.push(&item)).and_then(|()| snapshot.finish());
             let _ = writer.blocking_send(WriterMail::SnapshotDone(written));
         };
         match std::thread::Builder::new().name("snapshot".into()).spawn(write) {
