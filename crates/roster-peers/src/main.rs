@@ -2,9 +2,10 @@
 //!
 //! `cargo xtask bench --peers` starts the peers and this program. It speaks each peer's own protocol
 //! barely, as `roster bench` does with a node, so that what is measured is the server. The names of the
-//! figures are the same for all peers.
+//! figures are the same for all peers. Beside them stands `floor`: what the machine does at best.
 
 mod etcd;
+mod floor;
 mod measured;
 mod process;
 mod queue;
@@ -33,6 +34,12 @@ enum Load {
     EtcdMemory(etcd::MemoryLoad),
     /// Reads the keys of a service
     EtcdGet(etcd::GetLoad),
+    /// What this machine does at best: gRPC that does nothing, syncs, memory
+    Floor(floor::FloorLoad),
+    /// A gRPC server that does nothing, until its standard input ends
+    FloorServer,
+    /// Connects, and waits to be killed
+    FloorVictim(floor::Victim),
     /// Publishes to a Redis stream; with --consume also reads and acknowledges
     Redis(queue::QueueLoad),
     /// Publishes to a JetStream stream; with --consume also reads and acknowledges
@@ -48,6 +55,9 @@ async fn main() -> anyhow::Result<()> {
         Load::EtcdAnswer(load) => etcd::answer(&load).await?,
         Load::EtcdMemory(load) => etcd::memory(&load).await?,
         Load::EtcdGet(load) => etcd::get(&load).await?,
+        Load::Floor(load) => floor::floor(&load).await?,
+        Load::FloorServer => return floor::serve().await,
+        Load::FloorVictim(victim) => return floor::wait(&victim).await,
         Load::Redis(load) => queue::redis(load).await?,
         Load::Jetstream(load) => queue::jetstream(load).await?,
     };

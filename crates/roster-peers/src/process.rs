@@ -4,19 +4,17 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::time::ClockId;
+use nix::unistd::Pid;
 
-/// The unit of the times in /proc/PID/stat: `sysconf(_SC_CLK_TCK)`, which Linux fixes at 100.
-const TICKS_PER_SECOND: f64 = 100.0;
 const SETTLING: Duration = Duration::from_millis(300);
 const LOOKS_MAX: u32 = 20;
 
-/// User and system time of all threads, the ended ones included.
+/// User and system time of all threads, the ended ones included, finer than the ticks of /proc.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("look at the server's process")?;
-    let (_, fields) = stat.rsplit_once(')').context("a process without a name")?;
-    let mut fields = fields.split_whitespace().skip(14 - 3).map(str::parse::<f64>);
-    let mut next = || fields.next().context("a process without times")?.context("a time that is no number");
-    Ok(Duration::from_secs_f64((next()? + next()?) / TICKS_PER_SECOND))
+    let pid = Pid::from_raw(i32::try_from(pid).context("no number of a process")?);
+    let clock = ClockId::pid_cpu_clock_id(pid).context("look at the server's process")?;
+    Ok(clock.now().context("look at the server's process")?.into())
 }
 
 fn resident_bytes(pid: u32) -> anyhow::Result<u64> {

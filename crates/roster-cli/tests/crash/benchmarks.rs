@@ -77,13 +77,38 @@ fn memory_is_divided_among_what_was_added() {
 }
 
 #[test]
+fn a_process_that_hangs_is_suspect_after_interval_and_timeout() {
+    let shortest = ["--set", "sessions.ping-interval=500ms", "--set", "sessions.ping-timeout=500ms"];
+    let measured = bench(&[&["crash", "--hang", "--trials", "1", "--grace", "100ms"], &shortest[..]].concat());
+    let times = measured["latencies"].as_array().unwrap();
+    let hung = times.iter().find(|times| times["what"] == "hung_to_suspect").unwrap();
+    assert_eq!(hung["count"], 1, "{measured}");
+    assert!(hung["max_us"].as_u64().unwrap() >= 500_000, "{measured}");
+}
+
+#[test]
 fn growth_loses_sessions_at_once_and_sees_all_of_them_removed() {
     let measured = bench(&["growth", "--divide-by", "1000", "--part", "expire", "--part", "storm", "--part", "prefix"]);
     let times = measured["latencies"].as_array().unwrap();
     let count = |what: &str| times.iter().find(|times| times["what"] == what).unwrap()["count"].clone();
-    assert_eq!(count("expire_lost_to_removed"), 100, "{measured}");
-    assert_eq!(count("storm_arrival_to_whole_state"), 10, "{measured}");
-    assert_eq!(count("prefix_change_delivered"), 100, "{measured}");
+    assert_eq!(count("expire_lost_to_removed_at_100"), 100, "{measured}");
+    assert_eq!(count("storm_arrival_to_whole_state_at_10"), 10, "{measured}");
+    assert_eq!(count("prefix_change_delivered_at_100"), 100, "{measured}");
+}
+
+#[test]
+fn growth_says_what_an_operation_costs_at_each_size() {
+    let measured =
+        bench(&["growth", "--divide-by", "1000", "--part", "register", "--part", "service", "--part", "queue"]);
+    let figures = &measured["figures"];
+    for name in
+        ["register_at_10", "register_at_1000", "service_at_50", "list_at_50", "publish_at_10000", "consume_at_100"]
+    {
+        for what in ["elapsed_us", "node_cpu_us"] {
+            let each = figures[format!("{name}_{what}")].as_f64().unwrap_or_default();
+            assert!(each > 0.0, "{name}_{what}: {measured}");
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Resident memory of the server: idle, and what connections, watches and keys add. Nothing is taken away
 //! in between: its memory would be used again, and what comes next look cheaper.
 
-use super::register::{lease, put_all};
+use super::register::{Facts, lease, put_all};
 use super::watching::Watching;
 use super::wire;
 use crate::measured::Measured;
@@ -57,7 +57,7 @@ pub(crate) async fn memory(load: &MemoryLoad) -> anyhow::Result<Measured> {
     let base = settled_bytes(load.pid).await?;
     let mut there = 0;
     for &step in &load.instances {
-        put_all(&leased, there..step, 1_000, 16).await?;
+        put_all(&leased, there..step, 1_000, Facts::Full, 16).await?;
         there = step;
         let name = format!("bytes_per_instance_at_{step}");
         measured = measured.figure(name, each(base, settled_bytes(load.pid).await?, step));

@@ -9,7 +9,7 @@ use roster_load::{Connection, Method};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use super::register::{lease, put_all};
+use super::register::{Facts, lease, put_all};
 use super::wire::{self, RangeRequest};
 use crate::measured::{Latencies, Measured};
 use crate::process;
@@ -37,7 +37,7 @@ pub(crate) struct GetLoad {
 
 pub(crate) async fn get(load: &GetLoad) -> anyhow::Result<Measured> {
     let leased = [lease(&load.address).await?];
-    put_all(&leased, 0..load.services * load.instances, load.services, 500).await?;
+    put_all(&leased, 0..load.services * load.instances, load.services, Facts::Full, 500).await?;
     let method = Method::new(&load.address, wire::RANGE)?;
     let mut connections = Vec::new();
     for _ in 0..load.connections {

@@ -35,7 +35,7 @@ pub(crate) async fn register(load: &RegisterLoad) -> anyhow::Result<Measured> {
         leased.push(lease(&load.address).await?);
     }
     let before = process::cpu(load.pid)?;
-    let (elapsed, latencies) = put_all(&leased, 0..load.instances, load.services, load.in_flight).await?;
+    let (elapsed, latencies) = put_all(&leased, 0..load.instances, load.services, Facts::Bare, load.in_flight).await?;
     let cpu = process::cpu(load.pid)?.saturating_sub(before);
     let instances = f64::from(load.instances);
     Ok(Measured::default()
@@ -51,12 +51,26 @@ pub(super) async fn lease(address: &str) -> anyhow::Result<(Channel, i64)> {
     Ok((channel, lease.id))
 }
 
-/// What an instance says about itself, as a registration of Roster would.
-pub(super) fn value(number: u32) -> String {
-    let [_, high, middle, low] = number.to_be_bytes();
-    format!(
-        r#"{{"host":"10.{high}.{middle}.{low}","port":8080,"zone":"bench","tags":["blue","http"],"metadata":{{"build":"{number}","protocol":"grpc"}}}}"#
-    )
+/// What an instance says about itself, as a registration of `roster bench` does in the same workload.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Facts {
+    /// Where it is.
+    Bare,
+    /// Two tags and two metadata pairs beside.
+    Full,
+}
+
+impl Facts {
+    fn value(self, number: u32) -> String {
+        let [_, high, middle, low] = number.to_be_bytes();
+        let facts = match self {
+            Self::Bare => String::new(),
+            Self::Full => {
+                format!(r#","tags":["blue","http"],"metadata":{{"build":"{number}","protocol":"grpc"}}"#)
+            }
+        };
+        format!(r#"{{"host":"10.{high}.{middle}.{low}","port":8080,"zone":"bench"{facts}}}"#)
+    }
 }
 
 pub(super) fn key(number: u32, services: u32) -> String {
@@ -67,6 +81,7 @@ pub(super) async fn put_all(
     leased: &[(Channel, i64)],
     numbers: std::ops::Range<u32>,
     services: u32,
+    facts: Facts,
     in_flight: u32,
 ) -> anyhow::Result<(Duration, Latencies)> {
     let start = Instant::now();
@@ -79,7 +94,7 @@ pub(super) async fn put_all(
             let mut latencies = Latencies::new()?;
             for number in numbers {
                 let called = Instant::now();
-                wire::put(channel.clone(), key(number, services), value(number), lease).await?;
+                wire::put(channel.clone(), key(number, services), facts.value(number), lease).await?;
                 latencies.record(called.elapsed());
             }
             anyhow::Ok(latencies)

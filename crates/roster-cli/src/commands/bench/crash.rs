@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use roster_proto::v1;
 use roster_proto::v1::event::Event;
 use roster_proto::v1::registry_client::RegistryClient;
+use rustix::process::Pid;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,9 +38,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 Examples:
   roster bench crash
   roster bench crash --trials 20 --grace 1s --output json
+  roster bench crash --hang --trials 1
+  roster bench crash --hang --trials 5 --set sessions.ping-interval=500ms --set sessions.ping-timeout=500ms
 
 A trial starts `roster register`, waits until it is up at a watcher, kills it with SIGKILL, and waits
-until the watcher knows that it is suspect, and later that it is removed. Without --server it starts a
+until the watcher knows that it is suspect, and later that it is removed. With --hang it is stopped
+(SIGSTOP) instead: its connection stays and nothing comes, as when a machine loses its power. Without --server it starts a
 node of its own. Lines of --output text: a name and a value; a name, a count, and the median, the 99th
 percentile and the maximum in microseconds.")]
 pub(crate) struct CrashLoad {
@@ -49,6 +53,25 @@ pub(crate) struct CrashLoad {
     /// The grace that they are registered with
     #[arg(long, value_name = "SPAN", default_value = "3s", value_parser = words::span)]
     grace: Duration,
+    /// Stop them instead: their connections stay, and nothing comes any more
+    #[arg(long)]
+    hang: bool,
+}
+
+/// How a process dies.
+#[derive(Debug, Clone, Copy)]
+enum Death {
+    Killed,
+    Hung,
+}
+
+impl Death {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::Hung => "hung",
+        }
+    }
 }
 
 pub(super) async fn run(load: &CrashLoad, node: &BenchNode) -> anyhow::Result<Measured> {
@@ -71,7 +94,8 @@ pub(super) async fn run(load: &CrashLoad, node: &BenchNode) -> anyhow::Result<Me
     });
 
     let bar = progress::bar("killing", load.trials.into());
-    let mut trials = Trials::open(node, load.grace).await?;
+    let death = if load.hang { Death::Hung } else { Death::Killed };
+    let mut trials = Trials::open(node, load.grace, death).await?;
     for trial in 0..load.trials {
         trials.kill_one(trial).await?;
         bar.inc(1);
@@ -85,9 +109,9 @@ pub(super) async fn run(load: &CrashLoad, node: &BenchNode) -> anyhow::Result<Me
     let figures =
         vec![Figure::count("trials", load.trials.into()), Figure::measure("grace_seconds", load.grace.as_secs_f64())];
     let latencies = vec![
-        trials.suspected.percentiles("killed_to_suspect"),
+        trials.suspected.percentiles(format!("{}_to_suspect", death.name())),
         trials.removed.percentiles("suspect_to_removed"),
-        trials.gone.percentiles("killed_to_removed"),
+        trials.gone.percentiles(format!("{}_to_removed", death.name())),
     ];
     Ok(Measured { workload: "crash", figures, latencies })
 }
@@ -107,6 +131,7 @@ fn bystander(number: u32) -> v1::Operation {
 struct Trials<'a> {
     node: &'a BenchNode,
     grace: Duration,
+    death: Death,
     events: Streaming<v1::WatchResponse>,
     /// Dropping it would end the stream.
     _requests: mpsc::Sender<v1::WatchRequest>,
@@ -118,7 +143,7 @@ struct Trials<'a> {
 }
 
 impl<'a> Trials<'a> {
-    async fn open(node: &'a BenchNode, grace: Duration) -> anyhow::Result<Self> {
+    async fn open(node: &'a BenchNode, grace: Duration, death: Death) -> anyhow::Result<Self> {
         let (requests, outgoing) = mpsc::channel(1);
         let subscribe = vec![v1::Subscribe { watch_id: 1, selector: PREFIX.to_owned(), ..Default::default() }];
         requests.send(v1::WatchRequest { subscribe, ..Default::default() }).await.context("open a watch")?;
@@ -127,6 +152,7 @@ impl<'a> Trials<'a> {
         let mut trials = Self {
             node,
             grace,
+            death,
             events,
             _requests: requests,
             killed: HashMap::new(),
@@ -155,7 +181,13 @@ impl<'a> Trials<'a> {
         };
         let instance = self.until("it is up", of_this_trial).await?;
         let killed = Instant::now();
-        process.start_kill().context("kill a process")?;
+        match self.death {
+            Death::Killed => process.start_kill().context("kill a process")?,
+            Death::Hung => {
+                let pid = process.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it has ended")?;
+                rustix::process::kill_process(pid, rustix::process::Signal::STOP).context("stop a process")?;
+            }
+        }
         let suspect = |event: &Event| {
             let Event::Suspect(suspect) = event else { return None };
             (suspect.instance_id == instance).then_some(())
@@ -164,7 +196,7 @@ impl<'a> Trials<'a> {
         let suspected = Instant::now();
         self.suspected.record(suspected - killed);
         self.killed.insert(instance, (killed, suspected));
-        process.wait().await.context("wait for a killed process")?;
+        process.kill().await.context("end a process")?;
         Ok(())
     }
 

@@ -13,6 +13,8 @@ mod flood;
 mod get;
 mod growth;
 mod growth_queue;
+mod growth_sessions;
+mod growth_watches;
 mod latencies;
 mod memory;
 mod node;
