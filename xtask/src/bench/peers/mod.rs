@@ -1,29 +1,45 @@
 //! Roster beside its peers: the same workloads, on the same machine, in turns.
 //!
-//! `programs` brings the peers, `servers` starts them, `workloads` says who is asked for what and how much,
-//! `samples` keeps what was measured, `targets` compares, `page` and `chart` show it.
+//! `programs` brings the peers, `workloads` says who is asked for what and how much, `servers` and `loads` do
+//! it, `record` and `samples` keep what was measured, `progress` says how far it is. `targets` and `growth`
+//! compare; `page`, `chart`, `lines` and `readme` show it.
 
 mod chart;
 mod conditions;
+mod growth;
+mod lines;
+mod loads;
 mod page;
 mod programs;
+mod progress;
+mod readme;
+mod record;
 mod samples;
 mod servers;
 mod targets;
 mod workloads;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 
 use self::conditions::Conditions;
+use self::loads::Ground;
 use self::programs::Programs;
-use self::samples::Samples;
+use self::progress::{Progress, Step};
+use self::readme::Language;
+use self::record::Record;
 use self::workloads::{Sizes, Workload};
 use super::tools;
 use crate::steps;
+
+/// Where the page lies below what a run writes into.
+const PAGE: &str = "performance.md";
+/// What a run has measured so far, below `target/peers`; a whole one keeps it beside the charts.
+const SAMPLES: &str = "samples.json";
 
 /// Of the measurement with peers.
 #[derive(Debug, Args)]
@@ -37,54 +53,146 @@ pub(crate) struct Run {
     /// With --peers: only this workload, such as W1; several allowed; writes below target/
     #[arg(long, value_name = "W", requires = "peers")]
     only: Vec<String>,
+    /// With --peers: go on with the run that was ended or in which something failed
+    #[arg(long, requires = "peers")]
+    resume: bool,
+    /// With --peers: measure nothing, write the pages anew from what the last whole run has measured
+    #[arg(long, requires = "peers", conflicts_with_all = ["quick", "only", "resume"])]
+    render: bool,
 }
 
 /// # Errors
-/// When a peer cannot be had, or a workload fails.
+/// When a peer cannot be had, or a workload fails: then what was measured is shown first.
 pub(super) fn run(root: &Path, run: &Run) -> anyhow::Result<()> {
     let sizes = if run.quick { Sizes::quick() } else { Sizes::full() };
-    let work = tools::target(root).join("peers");
-    let data = work.join("data");
-    fs::create_dir_all(&data).with_context(|| format!("make {}", data.display()))?;
-    steps::cargo(root, &["build", "--release", "--locked", "--package", "roster-cli", "--package", "roster-peers"])?;
-    let programs = Programs::find(root, &work)?;
     let workloads = Workload::chosen(&sizes, &run.only)?;
+    let place = Place::new(root, run.quick || !run.only.is_empty());
+    if run.render {
+        let record = Record::load(&place.charts().join(SAMPLES))?;
+        return place.write(&record, &workloads);
+    }
+    // Who builds here may not be the commit that is checked out when it ends.
+    let commit = conditions::commit(root);
+    steps::cargo(root, &["build", "--release", "--locked", "--package", "roster-cli", "--package", "roster-peers"])?;
+    let programs = Programs::find(root, &place.work)?;
+    let mut workloads = workloads;
+    workloads.retain(|workload| workload.is_there(&programs));
+    let state = place.work.join(if run.quick { "run-quick.json" } else { "run.json" });
+    let data = place.emptied_data()?;
+    let mut record = if run.resume {
+        Record::resume(&state, &commit, run.rounds)?
+    } else {
+        Record::new(commit, run.rounds, Conditions::look(&data)?, programs.versions())
+    };
 
-    let before = Conditions::look(root, &data)?;
-    let mut samples = Samples::default();
-    for round in 1..=run.rounds {
-        for workload in &workloads {
-            for &system in &workload.systems {
-                if !programs.can(system, workload) {
-                    eprintln!("{} has no queue benchmark yet: {} is left out", system.name(), workload.id);
-                    continue;
-                }
-                eprintln!("round {round} of {}: {} {}: {}", run.rounds, workload.id, workload.title, system.name());
-                let measured = workload
-                    .measure(system, &programs, &data, &sizes)
-                    .with_context(|| format!("{} with {}", workload.id, system.name()))?;
-                samples.add(workload, system, measured);
+    measure(&mut record, &workloads, &Ground { programs: &programs, data: &data, sizes: &sizes }, &place, &state)?;
+    record.after = Some(Conditions::look(&data)?);
+    record.save(&state)?;
+    place.write(&record, &workloads)?;
+    ensure!(
+        record.failures.is_empty(),
+        "not everything was measured; `--resume` does what is missing:\n{}",
+        record.failures.join("\n")
+    );
+    Ok(())
+}
+
+/// Every step that is not in the record yet. What fails is left out and told of.
+fn measure(
+    record: &mut Record,
+    workloads: &[Workload],
+    ground: &Ground<'_>,
+    place: &Place,
+    state: &Path,
+) -> anyhow::Result<()> {
+    let rounds = 1..=record.rounds;
+    let all = rounds.flat_map(|round| {
+        workloads.iter().flat_map(move |workload| workload.systems.iter().map(move |&system| (round, workload, system)))
+    });
+    let all: Vec<Step<'_>> = all.filter(|&(round, workload, system)| !record.has(workload, system, round)).collect();
+    let progress = Progress::new();
+    for (index, &step) in all.iter().enumerate() {
+        let (round, workload, system) = step;
+        progress.show(record, step, &all[index..]);
+        let start = Instant::now();
+        match ground.measure(workload, system, &record.samples) {
+            Ok(measured) => record.add(workload, system, measured, start.elapsed().as_secs_f64()),
+            Err(error) => {
+                let failure = format!("{} with {} in round {round}: {error:#}", workload.name(), system.name());
+                eprintln!("{failure}");
+                record.failures.push(failure);
             }
         }
+        record.save(state)?;
+        // A load that was ended leaves its folder behind.
+        place.emptied_data()?;
     }
-    let after = Conditions::look(root, &data)?;
-
-    let whole = !run.quick && run.only.is_empty();
-    let into = if whole { root.join("docs") } else { work };
-    let charts = into.join("performance");
-    fs::create_dir_all(&charts).with_context(|| format!("make {}", charts.display()))?;
-    fs::write(charts.join("samples.json"), samples.json()?).context("write the samples")?;
-    let mut text = page::head(&before, &after, &programs, run.rounds);
-    text.push_str(&targets::table(&workloads, &samples));
-    for workload in &workloads {
-        let drawn = chart::draw(workload, &samples);
-        for (name, svg) in &drawn {
-            fs::write(charts.join(name), svg).with_context(|| format!("write {name}"))?;
-        }
-        text.push_str(&page::section(workload, &samples, &drawn));
-    }
-    println!("{text}");
-    page::write(&into.join("performance.md"), &text)?;
-    println!("written: {}", into.join("performance.md").display());
     Ok(())
+}
+
+/// Where a run keeps its things.
+#[derive(Debug)]
+struct Place {
+    /// Programs, data and what was measured so far.
+    work: PathBuf,
+    /// For the page and the charts.
+    into: PathBuf,
+    /// The readmes, when what is measured is whole.
+    readmes: Vec<(PathBuf, Language)>,
+}
+
+impl Place {
+    fn new(root: &Path, is_part: bool) -> Self {
+        let work = tools::target(root).join("peers");
+        if is_part {
+            let readmes =
+                vec![(work.join("readme.md"), Language::English), (work.join("readme.zh-CN.md"), Language::Chinese)];
+            return Self { into: work.clone(), work, readmes };
+        }
+        let readmes =
+            vec![(root.join("README.md"), Language::English), (root.join("README.zh-CN.md"), Language::Chinese)];
+        Self { work, into: root.join("docs"), readmes }
+    }
+
+    fn charts(&self) -> PathBuf {
+        self.into.join("performance")
+    }
+
+    /// For the data of servers, empty whatever an earlier run has left.
+    fn emptied_data(&self) -> anyhow::Result<PathBuf> {
+        let data = self.work.join("data");
+        if data.exists() {
+            fs::remove_dir_all(&data).with_context(|| format!("empty {}", data.display()))?;
+        }
+        fs::create_dir_all(&data).with_context(|| format!("make {}", data.display()))?;
+        Ok(data)
+    }
+
+    fn write(&self, record: &Record, workloads: &[Workload]) -> anyhow::Result<()> {
+        let charts = self.charts();
+        if charts.exists() {
+            // Pictures of what is measured no longer.
+            fs::remove_dir_all(&charts).with_context(|| format!("empty {}", charts.display()))?;
+        }
+        fs::create_dir_all(&charts).with_context(|| format!("make {}", charts.display()))?;
+        record.save(&charts.join(SAMPLES))?;
+        let mut text = page::head(record);
+        text.push_str(&targets::table(workloads, &record.samples)?);
+        for workload in workloads {
+            let mut drawn = chart::draw(workload, &record.samples);
+            if workload.kind == workloads::Kind::Growth {
+                drawn.extend(lines::draw(workload, &record.samples));
+            }
+            for (name, svg) in &drawn {
+                fs::write(charts.join(name), svg).with_context(|| format!("write {name}"))?;
+            }
+            text.push_str(&page::section(workload, &record.samples, &drawn));
+        }
+        page::write(&self.into.join(PAGE), &text)?;
+        for (readme, language) in &self.readmes {
+            page::write(readme, &format!("\n{}", readme::paragraph(record, workloads, *language)?))?;
+        }
+        println!("{text}\nwritten: {}", self.into.join(PAGE).display());
+        Ok(())
+    }
 }

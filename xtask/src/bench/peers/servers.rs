@@ -96,10 +96,10 @@ fn command(system: System, programs: &Programs, address: &str, other: u16, folde
     let data = folder.join("data");
     fs::create_dir(&data).context("make a folder for data")?;
     Ok(match system {
-        System::Roster => bail!("Roster starts its own nodes"),
+        System::Roster | System::Machine => bail!("{} starts its own servers", system.name()),
         System::Etcd => {
             let (client, peer) = (format!("http://{address}"), format!("http://127.0.0.1:{other}"));
-            let mut command = Command::new(&programs.etcd);
+            let mut command = programs.start(&programs.etcd);
             command.arg("--data-dir").arg(data).args(["--log-level", "error", "--quota-backend-bytes", "8589934592"]);
             command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
             command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
@@ -108,7 +108,7 @@ fn command(system: System, programs: &Programs, address: &str, other: u16, folde
         }
         System::Redis => {
             let port = address.rsplit(':').next().unwrap_or_default();
-            let mut command = Command::new(&programs.redis);
+            let mut command = programs.start(&programs.redis);
             command.args(["--port", port, "--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always"]);
             command.args(["--save", ""]).arg("--dir").arg(data).env("LD_LIBRARY_PATH", &programs.libraries);
             command
@@ -118,7 +118,7 @@ fn command(system: System, programs: &Programs, address: &str, other: u16, folde
             let text = format!("listen: \"{address}\"\njetstream {{\n  store_dir: \"{}\"\n{sync}}}\n", data.display());
             let settings = folder.join("nats.conf");
             fs::write(&settings, text).context("write the settings of a server")?;
-            let mut command = Command::new(&programs.nats);
+            let mut command = programs.start(&programs.nats);
             command.arg("--config").arg(settings);
             command
         }

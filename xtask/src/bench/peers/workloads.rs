@@ -1,22 +1,20 @@
-//! Who is asked for what, and how much of it. The ids are those of the targets: W1 to W8.
+//! Who is asked for what, and how much of it. The ids are those of the targets, W1 to W8; F is what the
+//! machine does at best, C and O are about Roster alone.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use anyhow::{Context, bail, ensure};
-use serde_json::Value;
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
 
 use super::programs::Programs;
-use super::samples::Measured;
-use super::servers::Server;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum System {
     Roster,
     Etcd,
     Redis,
     JetstreamSynced,
     JetstreamDefault,
+    /// The machine without any of them.
+    Machine,
 }
 
 impl System {
@@ -27,6 +25,7 @@ impl System {
             Self::Redis => "Redis, appendfsync always",
             Self::JetstreamSynced => "JetStream, sync always",
             Self::JetstreamDefault => "JetStream, default (not durable)",
+            Self::Machine => "the machine",
         }
     }
 }
@@ -34,19 +33,22 @@ impl System {
 /// How much is done.
 #[derive(Debug)]
 pub(super) struct Sizes {
-    instances: u32,
-    watchers: Vec<u32>,
-    changes: u32,
-    trials: u32,
-    restarted: Vec<u32>,
-    connections: u32,
-    watches: Vec<u32>,
-    held: Vec<u32>,
-    requests: u32,
-    messages: u32,
+    pub(super) instances: u32,
+    pub(super) watchers: Vec<u32>,
+    pub(super) changes: u32,
+    pub(super) trials: u32,
+    /// Processes that hang, with the settings of a node as they are, and with the shortest.
+    pub(super) hung: [u32; 2],
+    pub(super) restarted: Vec<u32>,
+    pub(super) connections: u32,
+    pub(super) watches: Vec<u32>,
+    pub(super) held: Vec<u32>,
+    pub(super) requests: u32,
+    pub(super) messages: u32,
     /// A peer that syncs each message alone takes long.
-    messages_synced: u32,
-    growth_divided_by: u32,
+    pub(super) messages_synced: u32,
+    pub(super) half_load_seconds: u32,
+    pub(super) divided_by: u32,
 }
 
 impl Sizes {
@@ -56,6 +58,7 @@ impl Sizes {
             watchers: vec![1_000, 5_000, 20_000],
             changes: 100,
             trials: 20,
+            hung: [1, 5],
             restarted: vec![300_000, 1_000_000],
             connections: 1_000,
             watches: vec![5_000, 100_000],
@@ -63,7 +66,8 @@ impl Sizes {
             requests: 200_000,
             messages: 500_000,
             messages_synced: 30_000,
-            growth_divided_by: 1,
+            half_load_seconds: 8,
+            divided_by: 1,
         }
     }
 
@@ -73,6 +77,7 @@ impl Sizes {
             watchers: vec![200, 500],
             changes: 20,
             trials: 2,
+            hung: [1, 1],
             restarted: vec![5_000],
             connections: 100,
             watches: vec![1_000],
@@ -80,34 +85,54 @@ impl Sizes {
             requests: 5_000,
             messages: 20_000,
             messages_synced: 2_000,
-            growth_divided_by: 100,
+            half_load_seconds: 1,
+            divided_by: 100,
         }
     }
 }
 
 /// Etcd needs minutes to put and to read a million keys: what takes long is only asked of Roster.
-const INSTANCES_OF_PEERS_MAX: u32 = 300_000;
-const WATCHES_OF_PEERS_MAX: u32 = 5_000;
+pub(super) const INSTANCES_OF_PEERS_MAX: u32 = 300_000;
+pub(super) const WATCHES_OF_PEERS_MAX: u32 = 5_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
+    Floor,
     Register,
     Fanout(u32),
     Crash,
+    Hang(Patience),
     Restart(u32),
     Memory,
     Get,
     Publish,
     Consume,
+    /// Publish and consume, at half of what was just consumed.
+    HalfLoad,
     Growth,
+    /// A benchmark of Roster that says by itself what it measures.
+    Own(&'static str),
 }
+
+/// How long a node waits for who says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    Default,
+    Shortest,
+}
+
+/// Benchmarks about Roster alone, left out when a build does not have them: id, subcommand, title.
+const OWN: [(&str, &str, &str); 2] = [
+    ("C", "client", "what the SDK costs the processes that use it"),
+    ("O", "overload", "with far more work than a node can do"),
+];
 
 #[derive(Debug)]
 pub(super) struct Workload {
     pub(super) id: &'static str,
     pub(super) title: String,
     pub(super) systems: Vec<System>,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 impl Workload {
@@ -118,29 +143,31 @@ impl Workload {
     pub(super) fn chosen(sizes: &Sizes, only: &[String]) -> anyhow::Result<Vec<Self>> {
         let all = Self::all(sizes);
         for id in only {
-            ensure!(all.iter().any(|workload| workload.id == id), "there is no workload {id}; W1 to W8");
+            ensure!(all.iter().any(|workload| workload.id == id), "there is no workload {id}; F, W1 to W8, C and O");
         }
         Ok(all.into_iter().filter(|workload| only.is_empty() || only.iter().any(|id| id == workload.id)).collect())
     }
 
     fn all(sizes: &Sizes) -> Vec<Self> {
+        let alone = || vec![System::Roster];
         let registries = || vec![System::Roster, System::Etcd];
         let queues = || vec![System::Roster, System::Redis, System::JetstreamSynced, System::JetstreamDefault];
         let new = |id, title: String, systems, kind| Self { id, title, systems, kind };
-        let mut all = vec![new(
-            "W1",
-            format!("register {} instances, 64 connections, 16 in flight each", sizes.instances),
-            registries(),
-            Kind::Register,
-        )];
+        let mut all = vec![new("F", "the machine at its best".to_owned(), vec![System::Machine], Kind::Floor)];
+        let title = format!("register {} instances, 64 connections, 16 in flight each", sizes.instances);
+        all.push(new("W1", title, registries(), Kind::Register));
         for &watchers in &sizes.watchers {
             let title = format!("push to {watchers} watches on 64 connections, {} changes, 5 a second", sizes.changes);
             all.push(new("W2", title, registries(), Kind::Fanout(watchers)));
         }
         all.push(new("W3", format!("a provider dies, {} times", sizes.trials), registries(), Kind::Crash));
+        let title = "a provider says nothing more, as when its machine loses power".to_owned();
+        all.push(new("W3", title, alone(), Kind::Hang(Patience::Default)));
+        let title = "the same with the shortest ping interval and timeout".to_owned();
+        all.push(new("W3", title, alone(), Kind::Hang(Patience::Shortest)));
         for &instances in &sizes.restarted {
             let title = format!("SIGKILL with {instances} instances, then start");
-            let systems = if instances > INSTANCES_OF_PEERS_MAX { vec![System::Roster] } else { registries() };
+            let systems = if instances > INSTANCES_OF_PEERS_MAX { alone() } else { registries() };
             all.push(new("W4", title, systems, Kind::Restart(instances)));
         }
         all.push(new("W5", "resident memory".to_owned(), registries(), Kind::Memory));
@@ -151,165 +178,84 @@ impl Workload {
         all.push(new("W7", title, queues(), Kind::Publish));
         let title = format!("publish and consume {} messages of 100 bytes, 1,024 in flight", sizes.messages);
         all.push(new("W7", title, queues(), Kind::Consume));
-        all.push(new("W8", "growth".to_owned(), vec![System::Roster], Kind::Growth));
+        let title = "half load: publish and consume at half the rate of the line above".to_owned();
+        all.push(new("W7", title, alone(), Kind::HalfLoad));
+        all.push(new("W8", "growth".to_owned(), alone(), Kind::Growth));
+        for (id, benchmark, title) in OWN {
+            all.push(new(id, title.to_owned(), alone(), Kind::Own(benchmark)));
+        }
         all
     }
 
-    pub(super) fn is_about_queues(&self) -> bool {
-        matches!(self.kind, Kind::Publish | Kind::Consume)
+    /// What tells it from all others.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.id, self.title)
     }
 
-    /// One run of one system on a new folder.
-    ///
-    /// # Errors
-    /// When the system or its load fails.
-    pub(super) fn measure(
-        &self,
-        system: System,
-        programs: &Programs,
-        data: &Path,
-        sizes: &Sizes,
-    ) -> anyhow::Result<Measured> {
-        let arguments = match system {
-            System::Roster => return self.measure_roster(programs, data, sizes),
-            System::Etcd => self.of_etcd(sizes)?,
-            System::Redis | System::JetstreamSynced | System::JetstreamDefault => self.of_queue(system, sizes)?,
-        };
-        let mut server = Server::start(system, programs, data)?;
-        let place = format!("--address={}", server.address);
-        let pid = format!("--pid={}", server.pid());
-        if let Kind::Restart(instances) = self.kind {
-            let fill = ["etcd-register".to_owned(), place.clone(), pid, format!("--instances={instances}")];
-            load(&programs.loads, &fill)?;
-            server.kill_and_start()?;
-            let answer = [&arguments[..], &[place, format!("--since={}", server.started)]].concat();
-            return Measured::read(&load(&programs.loads, &answer)?);
-        }
-        let mut arguments = arguments;
-        arguments.push(place);
-        if self.kind != Kind::Crash {
-            arguments.push(pid);
-        }
-        Measured::read(&load(&programs.loads, &arguments)?)
+    /// Without the conditions.
+    pub(super) fn short(&self) -> &str {
+        self.title.split(',').next().unwrap_or_default()
     }
 
-    fn of_etcd(&self, sizes: &Sizes) -> anyhow::Result<Vec<String>> {
-        let upto = |steps: &[u32], max| joined(steps.iter().copied().filter(|step| *step <= max));
-        Ok(match self.kind {
-            Kind::Register => vec!["etcd-register".to_owned(), format!("--instances={}", sizes.instances)],
-            Kind::Fanout(watchers) => {
-                let changes = format!("--changes={}", sizes.changes);
-                vec!["etcd-fanout".to_owned(), format!("--watchers={watchers}"), changes]
-            }
-            Kind::Crash => vec!["etcd-crash".to_owned(), format!("--trials={}", sizes.trials), "--lease=1".to_owned()],
-            Kind::Restart(instances) => vec!["etcd-answer".to_owned(), format!("--instances={instances}")],
-            Kind::Memory => vec![
-                "etcd-memory".to_owned(),
-                format!("--connections={}", sizes.connections),
-                format!("--watches={}", upto(&sizes.watches, WATCHES_OF_PEERS_MAX)),
-                format!("--instances={}", upto(&sizes.held, INSTANCES_OF_PEERS_MAX)),
-            ],
-            Kind::Get => vec!["etcd-get".to_owned(), format!("--requests={}", sizes.requests)],
-            Kind::Publish | Kind::Consume | Kind::Growth => bail!("etcd is no queue"),
-        })
-    }
-
-    fn of_queue(&self, system: System, sizes: &Sizes) -> anyhow::Result<Vec<String>> {
-        let program = if system == System::Redis { "redis" } else { "jetstream" };
-        let messages = if system == System::JetstreamSynced { sizes.messages_synced } else { sizes.messages };
-        let mut arguments = vec![program.to_owned(), format!("--messages={messages}")];
+    pub(super) fn is_there(&self, programs: &Programs) -> bool {
         match self.kind {
-            Kind::Publish => {}
-            Kind::Consume => arguments.push("--consume".to_owned()),
-            Kind::Register
+            Kind::Own(benchmark) => programs.has(benchmark),
+            Kind::Floor
+            | Kind::Register
             | Kind::Fanout(_)
             | Kind::Crash
+            | Kind::Hang(_)
             | Kind::Restart(_)
             | Kind::Memory
             | Kind::Get
-            | Kind::Growth => bail!("{} is no registry", system.name()),
-        }
-        Ok(arguments)
-    }
-
-    /// `roster bench` starts its own nodes; its names become those that the peers' loads use.
-    fn measure_roster(&self, programs: &Programs, data: &Path, sizes: &Sizes) -> anyhow::Result<Measured> {
-        let (arguments, names): (Vec<String>, &[(&str, &str)]) = match self.kind {
-            Kind::Register => (
-                vec!["register".to_owned(), format!("--instances={}", sizes.instances)],
-                &[("registrations_per_second", "per_second"), ("node_cpu_us_per_registration", "cpu_us_each")],
-            ),
-            Kind::Fanout(watchers) => {
-                let changes = format!("--changes={}", sizes.changes);
-                (
-                    vec!["fanout".to_owned(), format!("--watchers={watchers}"), changes],
-                    &[("node_cpu_us_per_delivery", "cpu_us_each")],
-                )
-            }
-            Kind::Crash => (
-                vec!["crash".to_owned(), format!("--trials={}", sizes.trials)],
-                &[("killed_to_suspect", "killed_to_known"), ("killed_to_removed", "killed_to_removed")],
-            ),
-            Kind::Restart(instances) => (
-                vec!["restart".to_owned(), format!("--instances={instances}"), "--rounds=1".to_owned()],
-                &[
-                    ("start_to_full_answer", "start_to_full_answer"),
-                    ("start_to_all_read", "start_to_all_read"),
-                    ("start_to_all_sessions_back", "start_to_all_sessions_back"),
-                ],
-            ),
-            Kind::Memory => (
-                vec![
-                    "memory".to_owned(),
-                    format!("--connections={}", sizes.connections),
-                    format!("--watches={}", joined(sizes.watches.iter().copied())),
-                    format!("--instances={}", joined(sizes.held.iter().copied())),
-                ],
-                &[],
-            ),
-            Kind::Get => (
-                vec!["get".to_owned(), format!("--requests={}", sizes.requests)],
-                &[("reads_per_second", "per_second"), ("node_cpu_us_per_read", "cpu_us_each")],
-            ),
-            Kind::Publish | Kind::Consume => {
-                let mut arguments = vec!["queue".to_owned(), format!("--messages={}", sizes.messages)];
-                if self.kind == Kind::Consume {
-                    arguments.push("--consume".to_owned());
-                }
-                (arguments, &[("messages_per_second", "per_second"), ("node_cpu_us_per_message", "cpu_us_each")])
-            }
-            Kind::Growth => (vec!["growth".to_owned(), format!("--divide-by={}", sizes.growth_divided_by)], &[]),
-        };
-        let mut all = vec!["bench".to_owned()];
-        all.extend(arguments);
-        all.extend(["--output=json".to_owned(), "--within=60min".to_owned()]);
-        all.push(format!("--own-data-dir={}", data.display()));
-        let said = load(&programs.roster, &all)?;
-        Ok(Measured::read(&said)?.renamed(names, self.keeps_only_renamed()))
-    }
-
-    /// Of these, what Roster says beside is about the load, or has no counterpart.
-    fn keeps_only_renamed(&self) -> bool {
-        match self.kind {
-            Kind::Memory | Kind::Growth => false,
-            Kind::Register
-            | Kind::Fanout(_)
-            | Kind::Crash
-            | Kind::Restart(_)
-            | Kind::Get
             | Kind::Publish
-            | Kind::Consume => true,
+            | Kind::Consume
+            | Kind::HalfLoad
+            | Kind::Growth => true,
         }
     }
-}
 
-fn joined(steps: impl Iterator<Item = u32>) -> String {
-    steps.map(|step| step.to_string()).collect::<Vec<_>>().join(",")
-}
-
-fn load(program: &Path, arguments: &[String]) -> anyhow::Result<Value> {
-    let mut command = Command::new(program);
-    let output = command.args(arguments).stderr(Stdio::inherit()).output().context("start a load")?;
-    ensure!(output.status.success(), "`{} {}` failed", program.display(), arguments.join(" "));
-    serde_json::from_slice(&output.stdout).with_context(|| format!("`{}` says no JSON", arguments.join(" ")))
+    /// How long one round of it takes on two cores, at full size.
+    pub(super) fn usual_seconds(&self, system: System) -> f64 {
+        let is_roster = system == System::Roster;
+        match self.kind {
+            Kind::Floor => 20.0,
+            Kind::Register => {
+                if is_roster {
+                    2.0
+                } else {
+                    10.0
+                }
+            }
+            Kind::Fanout(_) => 22.0,
+            Kind::Crash => {
+                if is_roster {
+                    5.0
+                } else {
+                    45.0
+                }
+            }
+            Kind::Hang(_) => 15.0,
+            Kind::Restart(instances) => {
+                if is_roster {
+                    f64::from(instances) / 100_000.0
+                } else {
+                    40.0
+                }
+            }
+            Kind::Memory => {
+                if is_roster {
+                    10.0
+                } else {
+                    35.0
+                }
+            }
+            Kind::Get => 15.0,
+            Kind::Publish => 4.0,
+            Kind::Consume => 8.0,
+            Kind::HalfLoad => 9.0,
+            Kind::Growth => 110.0,
+            Kind::Own(_) => 60.0,
+        }
+    }
 }
