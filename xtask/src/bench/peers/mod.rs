@@ -32,7 +32,7 @@ use self::programs::Programs;
 use self::progress::{Progress, Step};
 use self::readme::Language;
 use self::record::Record;
-use self::workloads::{Sizes, Workload};
+use self::workloads::{Kind, Sizes, System, Workload};
 use super::tools;
 use crate::steps;
 
@@ -178,9 +178,15 @@ impl Place {
         record.save(&charts.join(SAMPLES))?;
         let mut text = page::head(record);
         text.push_str(&targets::table(workloads, &record.samples)?);
-        for workload in workloads {
+        let is_last = |workload: &&Workload| workload.kind == Kind::Floor;
+        let (last, first): (Vec<_>, Vec<_>) = workloads.iter().partition(is_last);
+        for workload in first.into_iter().chain(last) {
+            let is_own = matches!(workload.kind, Kind::Own(_));
+            if is_own && !record.samples.has(workload, System::Roster) {
+                continue;
+            }
             let mut drawn = chart::draw(workload, &record.samples);
-            if workload.kind == workloads::Kind::Growth {
+            if workload.kind == Kind::Growth {
                 drawn.extend(lines::draw(workload, &record.samples));
             }
             for (name, svg) in &drawn {

@@ -115,13 +115,12 @@ fn place(name: &str) -> (u8, String, u64, u8) {
         "cpu_us_each" => 1,
         _ => 2,
     };
-    let stem: String = name.chars().filter(|c| !c.is_ascii_digit()).collect();
-    let (stem, of_times) = match ["_p_ms", "_ms"].iter().find_map(|end| stem.strip_suffix(end)) {
-        Some(times) if name.ends_with("_p50_ms") => (times.to_owned(), 0),
-        Some(times) if name.ends_with("_p99_ms") => (times.to_owned(), 1),
-        Some(times) => (times.trim_end_matches("_max").to_owned(), 2),
-        None => (stem, 0),
-    };
+    let ends = [("_p50_ms", 0), ("_p99_ms", 1), ("_max_ms", 2), ("_ms", 0)];
+    let times = ends.into_iter().find_map(|(end, of_times)| Some((name.strip_suffix(end)?, of_times)));
+    let (stem, of_times) = times.unwrap_or((name, 0));
+    // With sizes in their names, in the order of those.
+    let digits = |c: &char| size_in(name).is_none() || !c.is_ascii_digit();
+    let stem = stem.chars().filter(digits).collect();
     (rank, stem, size_in(name).unwrap_or_default(), of_times)
 }
 
