@@ -183,7 +183,11 @@ impl Ground<'_> {
                 ([&queue(messages)[..], &paced].concat(), QUEUE)
             }
             Kind::Growth => (vec!["growth".to_owned(), format!("--divide-by={}", sizes.divided_by)], &[]),
-            Kind::Own(benchmark) => (vec![benchmark.to_owned()], &[]),
+            Kind::Own(own) => {
+                let quick = if sizes.divided_by > 1 { own.quick } else { &[] };
+                let words = std::iter::once(&own.subcommand).chain(quick);
+                (words.map(|word| (*word).to_owned()).collect(), &[])
+            }
         };
         let mut all = vec!["bench".to_owned()];
         all.extend(arguments);

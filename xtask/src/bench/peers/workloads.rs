@@ -95,7 +95,7 @@ impl Sizes {
 pub(super) const INSTANCES_OF_PEERS_MAX: u32 = 300_000;
 pub(super) const WATCHES_OF_PEERS_MAX: u32 = 5_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     Floor,
     Register,
@@ -110,8 +110,8 @@ pub(super) enum Kind {
     /// Publish and consume, at half of what was just consumed.
     HalfLoad,
     Growth,
-    /// A benchmark of Roster that says by itself what it measures.
-    Own(&'static str),
+    /// Says by itself what it measures.
+    Own(Own),
 }
 
 /// How long a node waits for who says nothing.
@@ -121,10 +121,32 @@ pub(super) enum Patience {
     Shortest,
 }
 
-/// Benchmarks about Roster alone, left out when a build does not have them: id, subcommand, title.
-const OWN: [(&str, &str, &str); 2] = [
-    ("C", "client", "what the SDK costs the processes that use it"),
-    ("O", "overload", "with far more work than a node can do"),
+/// A benchmark about Roster alone, left out when a build does not have it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Own {
+    id: &'static str,
+    title: &'static str,
+    pub(super) subcommand: &'static str,
+    /// To see whether it works.
+    pub(super) quick: &'static [&'static str],
+    usual_seconds: f64,
+}
+
+const OWN: [Own; 2] = [
+    Own {
+        id: "C",
+        title: "what the SDK costs the processes that use it",
+        subcommand: "client",
+        quick: &["--idle=2s", "--messages=20000"],
+        usual_seconds: 110.0,
+    },
+    Own {
+        id: "O",
+        title: "a node with far more work than it can do",
+        subcommand: "overload",
+        quick: &["--for=3s"],
+        usual_seconds: 50.0,
+    },
 ];
 
 #[derive(Debug)]
@@ -181,9 +203,7 @@ impl Workload {
         let title = "half load: publish and consume at half the rate of the line above".to_owned();
         all.push(new("W7", title, alone(), Kind::HalfLoad));
         all.push(new("W8", "growth".to_owned(), alone(), Kind::Growth));
-        for (id, benchmark, title) in OWN {
-            all.push(new(id, title.to_owned(), alone(), Kind::Own(benchmark)));
-        }
+        all.extend(OWN.map(|own| new(own.id, own.title.to_owned(), alone(), Kind::Own(own))));
         all
     }
 
@@ -199,7 +219,7 @@ impl Workload {
 
     pub(super) fn is_there(&self, programs: &Programs) -> bool {
         match self.kind {
-            Kind::Own(benchmark) => programs.has(benchmark),
+            Kind::Own(own) => programs.has(own.subcommand),
             Kind::Floor
             | Kind::Register
             | Kind::Fanout(_)
@@ -255,7 +275,7 @@ impl Workload {
             Kind::Consume => 8.0,
             Kind::HalfLoad => 9.0,
             Kind::Growth => 110.0,
-            Kind::Own(_) => 60.0,
+            Kind::Own(own) => own.usual_seconds,
         }
     }
 }
