@@ -46,7 +46,7 @@ pub(crate) async fn floor(load: &FloorLoad) -> anyhow::Result<Measured> {
     // Each on a server that did nothing before.
     let of_registrations = calls::Echo { name: "stream_64x16", connections: 64, in_flight: 16, bytes: 64 };
     measured = of_registrations.run(measured, &server::Child::start().await?, size(1_000_000)).await?;
-    let of_messages = calls::Echo { name: "stream_16x64", connections: 16, in_flight: 64, bytes: 100 };
+    let of_messages = calls::Echo { name: "stream_4x256", connections: 4, in_flight: 256, bytes: 100 };
     measured = of_messages.run(measured, &server::Child::start().await?, size(1_000_000)).await?;
     measured = calls::unary(measured, &server::Child::start().await?, size(100_000), ANSWER_BYTES).await?;
     for watchers in [1_000, 5_000, 20_000] {

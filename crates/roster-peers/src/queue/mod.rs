@@ -27,7 +27,7 @@ pub(crate) struct QueueLoad {
     pid: u32,
     #[arg(long, default_value_t = 500_000)]
     messages: u32,
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 4)]
     connections: u32,
     /// Of all connections together
     #[arg(long, default_value_t = 1_024)]

@@ -18,7 +18,7 @@ use super::workloads::{INSTANCES_OF_PEERS_MAX, Kind, Patience, Sizes, System, WA
 const PATIENCE: f64 = 6.0;
 const SECONDS_MIN: f64 = 120.0;
 /// Of the drivers of queues, Roster's as well as the peers'.
-const QUEUE_CONNECTIONS: &str = "--connections=16";
+const QUEUE_CONNECTIONS: &str = "--connections=4";
 
 /// What a run has to do with.
 #[derive(Debug)]
