@@ -201,6 +201,8 @@ impl<C: Codec, O, M: From<News<C, O>>> Writer<C, O, M> {
         match appended {
             Ok(first) => {
                 let at = self.log.last_at();
+                // Whoever is answered finds it counted.
+                self.view.set_pace(self.log.pace());
                 self.tell(News::Logged { first, at, submissions });
             }
             Err(error @ AppendError::Full { .. }) => {
