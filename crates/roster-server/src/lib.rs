@@ -19,6 +19,7 @@ mod guard;
 mod liveness;
 mod mail;
 mod node;
+mod pulse;
 mod recovery;
 mod session_link;
 mod sessions;

@@ -22,13 +22,14 @@ use tracing::{info, warn};
 use crate::broker::{self, BROKER_MAIL_MAX, Broker, BrokerMail};
 use crate::clock::{Entropy, OnwardClock, System, WallClock};
 use crate::dialer::Dialer;
-use crate::director::{Director, DirectorSettings};
+use crate::director::{Director, DirectorSettings, Links};
 use crate::edge::{
     Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, Readings, RegistryApi, Surfaces, serve,
 };
 use crate::guard::GuardSettings;
 use crate::liveness::Spans;
 use crate::mail::{DIRECTOR_MAIL_MAX, DirectorMail, WriterMail};
+use crate::pulse::Pulse;
 use crate::recovery::{QueueRecovery, Recovery};
 use crate::settings::{Durability, Settings};
 use crate::stamps::Stamps;
@@ -150,14 +151,18 @@ impl NodeBuilder {
             Writer::new(Box::new(queue_log), queue_writer_box, broker_mail.clone(), onward.clone(), fatal);
         let (view, queue_view) = (writer.view(), queue_writer.view());
         let stamps = Arc::new(Stamps::new(directory.revision()));
-        let settings_of_director = director_settings(&settings);
+        let pulse = Pulse::new();
         let director = Director::new(
             directory,
-            stamps.clone(),
-            (director_box, director_urgent_box),
-            writer_mail.clone(),
-            view.clone(),
-            settings_of_director,
+            Links {
+                mail: director_box,
+                urgent: director_urgent_box,
+                writer: writer_mail.clone(),
+                log: view.clone(),
+                edge: pulse.clone(),
+                stamps: stamps.clone(),
+            },
+            director_settings(&settings),
         );
         let broker =
             Broker::new(queues, broker_box, queue_writer_mail.clone(), onward, entropy.clone(), queue_view.clone());
@@ -194,7 +199,11 @@ impl NodeBuilder {
             durability: settings.durability,
         };
         let backup = BackupApi::new(desk.clone(), clock, feeds);
-        let node = Self::serve(desk, admin, backup, listener, threads, failed).await?;
+        let stop = CancellationToken::new();
+        desk.tasks.spawn(pulse.beat(stop.clone()));
+        let unless_it_serves = stop.clone().drop_guard();
+        let node = Self::serve(desk, admin, backup, (listener, stop), threads, failed).await?;
+        unless_it_serves.disarm();
         info!(%listen, durability = settings.durability.as_str(), "serving");
         Ok(node)
     }
@@ -203,7 +212,7 @@ impl NodeBuilder {
         desk: Desk,
         admin: AdminApi,
         backup: BackupApi,
-        listener: Option<TcpListener>,
+        (listener, stop): (Option<TcpListener>, CancellationToken),
         threads: Threads,
         failed: watch::Receiver<Option<String>>,
     ) -> Result<Node, NodeError> {
@@ -228,7 +237,6 @@ impl NodeBuilder {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .ok();
-        let stop = CancellationToken::new();
         let backup = BackupServer::new(backup.until(stop.clone()));
         let mut routes = Routes::builder();
         routes.add_service(queues).add_service(AdminServer::new(admin)).add_service(backup);

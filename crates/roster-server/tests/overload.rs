@@ -276,6 +276,26 @@ async fn no_session_is_lost_while_the_node_is_flooded() {
 }
 
 #[tokio::test]
+async fn an_edge_that_is_busy_for_long_loses_nobody() {
+    let (_directory, node) = start_with(|settings| {
+        settings.sessions.ping_interval = Span(Duration::from_millis(200));
+        settings.sessions.ping_timeout = Span(Duration::from_millis(200));
+    })
+    .await;
+    let mut session = Session::open(&node, 0).await;
+    session.up(member("orders", 1)).await;
+    // The edge has this one thread, and so has the session: whatever it is asked, nobody reads it.
+    let busy = Instant::now();
+    while busy.elapsed() < Duration::from_secs(2) {
+        std::hint::spin_loop();
+    }
+    session.up(member("orders", 2)).await;
+    let listed = registry(&node).await.list_instances(v1::ListInstancesRequest::default()).await.unwrap();
+    assert_eq!(listed.into_inner().instances.len(), 2);
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_sessions_send_beyond_what_may_wait_is_refused_and_the_session_goes_on() {
     let (_directory, node) = start_with(|settings| {
         settings.limits.operation_bytes = ByteSize::kib(64);

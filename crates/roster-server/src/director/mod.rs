@@ -37,6 +37,7 @@ use crate::drains::{Drains, Report};
 use crate::guard::{Guard, GuardSettings};
 use crate::liveness::{Due, Liveness, Spans};
 use crate::mail::{Attached, Counts, DirectorMail, Origin, Submission, WriterMail};
+use crate::pulse::Pulse;
 use crate::sessions::Sessions;
 use crate::stamps::Stamps;
 use crate::submission::News;
@@ -53,6 +54,8 @@ const TURN: Duration = Duration::from_millis(20);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// A write to the log that takes longer is a stall of the node: nobody who is heard can be noted down.
 const APPEND_STALL: Duration = Duration::from_secs(1);
+/// While the edge is behind by more than this, nobody ages: what they answered may wait to be read.
+const EDGE_STALL: Duration = Duration::from_millis(100);
 /// How often what could not be logged is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -62,6 +65,18 @@ pub(crate) struct DirectorSettings {
     pub(crate) watches: WatchSettings,
     pub(crate) guard: GuardSettings,
     pub(crate) bookmark_interval: Duration,
+}
+
+/// What binds the director to the other parts of the node.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) mail: mpsc::Receiver<DirectorMail>,
+    /// News of the writer and signs of life: taken in first.
+    pub(crate) urgent: mpsc::Receiver<DirectorMail>,
+    pub(crate) writer: mpsc::Sender<WriterMail>,
+    pub(crate) log: LogView,
+    pub(crate) edge: Pulse,
+    pub(crate) stamps: Arc<Stamps>,
 }
 
 #[derive(Debug)]
@@ -77,12 +92,12 @@ pub(crate) struct Director {
     /// Processor time of this thread that the clock knows of: a long turn is no stall.
     worked: Duration,
     log: LogView,
+    edge: Pulse,
     started: Instant,
     sessions: Sessions,
     watches: WatchHub,
     drains: Drains,
     mail: mpsc::Receiver<DirectorMail>,
-    /// News of the writer and signs of life: taken in first.
     urgent: mpsc::Receiver<DirectorMail>,
     /// When this turn began.
     turn_began: Duration,
@@ -102,14 +117,8 @@ pub(crate) struct Director {
 }
 
 impl Director {
-    pub(crate) fn new(
-        directory: Directory,
-        stamps: Arc<Stamps>,
-        (mail, urgent): (mpsc::Receiver<DirectorMail>, mpsc::Receiver<DirectorMail>),
-        writer: mpsc::Sender<WriterMail>,
-        log: LogView,
-        settings: DirectorSettings,
-    ) -> Self {
+    pub(crate) fn new(directory: Directory, links: Links, settings: DirectorSettings) -> Self {
+        let Links { mail, urgent, writer, log, edge, stamps } = links;
         let now = Instant::now();
         let start = directory.revision().next();
         Self {
@@ -122,6 +131,7 @@ impl Director {
             clock: AwakeClock::default(),
             worked: Duration::ZERO,
             log,
+            edge,
             started: now,
             sessions: Sessions::default(),
             watches: WatchHub::new(settings.watches, start),
@@ -214,7 +224,8 @@ impl Director {
     fn look_at_clock(&mut self) {
         let worked = thread_time().saturating_sub(self.worked);
         self.worked += worked;
-        let stuck = self.log.is_appending_for(APPEND_STALL);
+        // Who cannot be noted down, or heard, does not age.
+        let stuck = self.log.is_appending_for(APPEND_STALL) || self.edge.is_late(EDGE_STALL);
         if let Some(stall) = self.clock.look(self.started.elapsed(), worked, stuck) {
             warn!(millis = stall.as_millis(), "the node stood still; every deadline moves by as much");
         }

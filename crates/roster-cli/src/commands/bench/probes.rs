@@ -162,16 +162,18 @@ async fn probe(
     for number in 0..INSTANCES {
         session.register_one(changing(number, 1)).await?;
     }
-    let mut tasks = JoinSet::new();
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let mut standing = Vec::new();
+    let mut standing_by = JoinSet::new();
     for channel in [node.connect().await?, node.connect().await?] {
         for _ in 0..SESSIONS / 2 {
             let mut session = Session::open_on(channel.clone(), None).await?;
             let port = 1 + u32::try_from(standing.len()).unwrap_or(0);
             session.register_one(v1::Registration { service: STANDING.to_owned(), port, ..changing(0, 1) }).await?;
             standing.push(session.id());
-            // Nothing was asked: there are no results, only pings that are answered on the way.
-            tasks.spawn(async move { session.results().await.map(|_| ()) });
+            // Nothing was asked: there are no results, only pings that are answered on the way. A session that the
+            // node ends is one that the watcher is told of.
+            standing_by.spawn(async move { session.results().await.map(|_| ()) });
         }
     }
     let watching = Watching::open(node.connect().await?, vec![PREFIX.to_owned()]).await?;
