@@ -13,6 +13,8 @@ use roster_proto::convert::encode_events;
 
 /// What one event weighs, with its share of what the instance says about itself.
 const EVENT_BYTES: usize = 512;
+/// The ring begins with room for so many.
+const EVENTS_MIN: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Recent {
@@ -25,14 +27,29 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn new(floor: Position, bytes_max: usize) -> Self {
-        Self { entries: VecDeque::new(), floor, events_max: bytes_max / EVENT_BYTES }
+        Self { entries: VecDeque::new(), floor, events_max: (bytes_max / EVENT_BYTES).max(1) }
     }
 
     pub(crate) fn push(&mut self, position: Position, events: impl IntoIterator<Item = Event>) {
-        self.entries.extend(events.into_iter().map(|event| (position, event)));
-        while self.entries.len() > self.events_max || self.entries.front().is_some_and(|(at, _)| *at == self.floor) {
-            let Some((position, _)) = self.entries.pop_front() else { return };
-            self.floor = position;
+        for event in events {
+            self.make_room();
+            self.entries.push_back((position, event));
+        }
+        // Not all of a command's events are here any more, so none is.
+        while self.entries.front().is_some_and(|(at, _)| *at == self.floor) {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Room for one more: a ring that grows by doubling would be twice as long as it may be.
+    fn make_room(&mut self) {
+        let len = self.entries.len();
+        if len == self.events_max {
+            if let Some((position, _)) = self.entries.pop_front() {
+                self.floor = position;
+            }
+        } else if len == self.entries.capacity() {
+            self.entries.reserve_exact(len.max(EVENTS_MIN).min(self.events_max - len));
         }
     }
 
@@ -101,6 +118,25 @@ mod tests {
         }
         assert_eq!(missed(&recent, 1, ""), None);
         assert_eq!(missed(&recent, 2, ""), Some(vec![(3, 1), (4, 1), (5, 1)]));
+    }
+
+    #[test]
+    fn the_ring_has_room_for_no_more_than_it_may_hold() {
+        let mut recent = Recent::new(Position::new(0), 1_100 * EVENT_BYTES);
+        for position in 1..=3_000 {
+            recent.push(Position::new(position), vec![no_main("a"), no_main("b")]);
+        }
+        assert_eq!(recent.entries.len(), 1_100);
+        assert!(recent.entries.capacity() <= 1_100, "{}", recent.entries.capacity());
+    }
+
+    #[test]
+    fn a_command_that_tells_more_than_is_kept_is_not_kept_in_part() {
+        let mut recent = Recent::new(Position::new(0), 3 * EVENT_BYTES);
+        recent.push(Position::new(1), vec![no_main("a")]);
+        recent.push(Position::new(2), vec![no_main("a"), no_main("b"), no_main("c"), no_main("d")]);
+        assert_eq!(missed(&recent, 1, ""), None);
+        assert_eq!(missed(&recent, 2, ""), Some(vec![]));
     }
 
     #[test]
