@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -53,8 +54,9 @@ pub(crate) struct Accept {
     pub(crate) stop: CancellationToken,
 }
 
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What each connection is served with.
-#[derive(Clone)]
 struct Server {
     http: auto::Builder<AtOnce>,
     admission: Admission,
@@ -75,23 +77,27 @@ impl Server {
         Self { http, admission: Admission::new(surfaces, desk) }
     }
 
-    async fn serve<S>(self, stream: S, watcher: Watcher, peer: impl Display)
+    /// One connection, from its first byte. It owns what it needs: whoever waits for it keeps nothing beside it.
+    fn connection<S>(&self, stream: S, watcher: Watcher) -> impl Future<Output = Result<(), ConnectionError>> + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = corked(stream, |stream| {
-            watcher.watch(self.http.serve_connection(TokioIo::new(stream), self.admission).into_owned())
-        });
-        if let Err(error) = connection.await {
-            debug!(%peer, %error, "a connection ended with an error");
-        }
+        corked(stream, |stream| {
+            watcher.watch(self.http.serve_connection(TokioIo::new(stream), self.admission.clone()).into_owned())
+        })
+    }
+}
+
+fn note(ended: &Result<(), ConnectionError>, peer: &impl Display) {
+    if let Err(error) = ended {
+        debug!(%peer, %error, "a connection ended with an error");
     }
 }
 
 /// Serves until `stop`; then waits for the connections to end, within bounds.
 pub(crate) async fn serve(accept: Accept) {
     let Accept { listener, mut inside, surfaces, desk, stop } = accept;
-    let server = Server::new(surfaces, &desk);
+    let server = Arc::new(Server::new(surfaces, &desk));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let max = desk.limits.connections;
@@ -115,7 +121,7 @@ pub(crate) async fn serve(accept: Accept) {
                 connections.spawn(async move {
                     let _place = place;
                     if says_something(&stream).await {
-                        server.serve(stream, watcher, peer).await;
+                        note(&server.connection(stream, watcher).await, &peer);
                     }
                 });
             }
@@ -127,7 +133,7 @@ pub(crate) async fn serve(accept: Accept) {
                 let (server, watcher) = (server.clone(), graceful.watcher());
                 connections.spawn(async move {
                     let _place = place;
-                    server.serve(stream, watcher, "the same process").await;
+                    note(&server.connection(stream, watcher).await, &"the same process");
                 });
             }
             () = stop.cancelled() => break,

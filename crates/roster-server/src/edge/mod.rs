@@ -92,7 +92,7 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         let ticket = self.budget.enter(0).await.ok_or_else(stopping)?;
         let submission = Submission::new(vec![command], Origin::Unary { reply, ticket });
-        self.writer.send(WriterMail::Submission(submission)).await.map_err(|_| stopping())?;
+        send(&self.writer, WriterMail::Submission(submission)).await?;
         answer.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))
     }
 
@@ -107,12 +107,25 @@ impl Desk {
         answer.await.map_err(|_| stopping())
     }
 
-    pub(crate) async fn tell(&self, mail: DirectorMail) -> Result<(), Status> {
-        self.director.send(mail).await.map_err(|_| stopping())
+    pub(crate) fn tell(&self, mail: DirectorMail) -> impl Future<Output = Result<(), Status>> + Send {
+        send(&self.director, mail)
     }
 
-    pub(crate) async fn tell_soon(&self, mail: DirectorMail) -> Result<(), Status> {
-        self.urgent.send(mail).await.map_err(|_| stopping())
+    /// Tells what the director takes in first.
+    pub(crate) fn tell_soon(&self, mail: DirectorMail) -> impl Future<Output = Result<(), Status>> + Send {
+        send(&self.urgent, mail)
+    }
+}
+
+/// Waits for room and sends.
+///
+/// What is sent is kept once while it waits. `Sender::send`, and any `async fn` around it, keep each argument
+/// twice, and every stream's task is as large as the largest thing that it may wait for.
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice")]
+pub(crate) fn send<T: Send>(to: &mpsc::Sender<T>, mail: T) -> impl Future<Output = Result<(), Status>> + Send {
+    async move {
+        to.reserve().await.map_err(|_| stopping())?.send(mail);
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Desk, Place, Ticket, too_many, too_much};
+use super::{Desk, Place, Ticket, send, too_many, too_much};
 use crate::mail::{Attached, DirectorMail, Origin, Request, Submission, WriterMail};
 use crate::session_link::{Outgoing, SessionLink};
 use crate::submission;
@@ -65,20 +65,26 @@ struct SessionStream {
 }
 
 impl SessionStream {
-    async fn run(mut self) {
-        let hello = match tokio::time::timeout(HELLO_TIMEOUT, self.requests.message()).await {
-            Ok(Ok(Some(encoded::SessionRequest { request: Some(Wire::Hello(hello)) }))) => hello,
-            Ok(Ok(Some(_))) => return self.protocol_error("the first request must be `hello`"),
-            Err(_) => return self.protocol_error("no `hello` came in time"),
-            Ok(Ok(None) | Err(_)) => return,
-        };
-        let stream = match self.attach(hello).await {
-            Ok(attached) => attached,
-            Err(refusal) => return self.refuse(&refusal),
-        };
-        let goodbye = self.converse(stream).await;
-        if !goodbye {
-            let _ = self.desk.urgent.send(DirectorMail::StreamEnded(stream)).await;
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, for as long as the stream lives"
+    )]
+    fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let hello = match tokio::time::timeout(HELLO_TIMEOUT, self.requests.message()).await {
+                Ok(Ok(Some(encoded::SessionRequest { request: Some(Wire::Hello(hello)) }))) => hello,
+                Ok(Ok(Some(_))) => return self.protocol_error("the first request must be `hello`"),
+                Err(_) => return self.protocol_error("no `hello` came in time"),
+                Ok(Ok(None) | Err(_)) => return,
+            };
+            let stream = match self.attach(hello).await {
+                Ok(attached) => attached,
+                Err(refusal) => return self.refuse(&refusal),
+            };
+            let goodbye = self.converse(stream).await;
+            if !goodbye {
+                let _ = self.desk.tell_soon(DirectorMail::StreamEnded(stream)).await;
+            }
         }
     }
 
@@ -98,7 +104,7 @@ impl SessionStream {
         let gone = || roster_proto::convert::unavailable("the node stops");
         let ticket = self.desk.budget.enter(0).await.ok_or_else(gone)?;
         let submission = Submission::new(vec![command], Origin::Attach { link: self.link.clone(), reply, ticket });
-        self.desk.writer.send(WriterMail::Submission(submission)).await.map_err(|_| gone())?;
+        send(&self.desk.writer, WriterMail::Submission(submission)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -134,7 +140,7 @@ impl SessionStream {
                     }
                 }
                 Some(Wire::Pong(_)) => {
-                    if self.desk.urgent.send(DirectorMail::Heard(stream)).await.is_err() {
+                    if self.desk.tell_soon(DirectorMail::Heard(stream)).await.is_err() {
                         return false;
                     }
                 }
@@ -181,7 +187,7 @@ impl SessionStream {
             Ticketed::Ended => return false,
         };
         let origin = Origin::Session { stream, link: self.link.clone(), requests, permit: Some(permit), ticket };
-        self.desk.writer.send(WriterMail::Submission(submission.for_whom(origin))).await.is_ok()
+        send(&self.desk.writer, WriterMail::Submission(submission.for_whom(origin))).await.is_ok()
     }
 
     /// Waits for the node. Meanwhile nothing is read from the client: that it is not heard is the doing of the node,
@@ -193,7 +199,7 @@ impl SessionStream {
                 biased;
                 done = &mut waiting => return Some(done),
                 () = tokio::time::sleep(HEARD_INTERVAL) => {
-                    self.desk.urgent.send(DirectorMail::Heard(stream)).await.ok()?;
+                    self.desk.tell_soon(DirectorMail::Heard(stream)).await.ok()?;
                 }
             }
         }
@@ -297,4 +303,19 @@ fn hash(secret: &[u8]) -> SecretHash {
     let mut first = [0; 16];
     first.copy_from_slice(&digest[..16]);
     SecretHash(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_stream_that_waits_is_small() {
+        let bytes = bytes_of(SessionStream::run);
+        assert!(bytes <= 1_536, "{bytes} bytes");
+    }
 }

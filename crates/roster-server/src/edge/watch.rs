@@ -29,56 +29,67 @@ pub(super) async fn open(desk: Desk, requests: Streaming<v1::WatchRequest>) -> R
     // One message waits in the channel, the others where they are bounded: in the outbox.
     let (responses, reader) = mpsc::channel(1);
     let tasks = desk.tasks.clone();
-    tasks.spawn(run(desk, stream, requests, outbox, responses, place));
+    tasks.spawn(WatchStream { desk, stream, requests, outbox, responses, _place: place }.run());
     Ok(ReceiverStream::new(reader))
 }
 
-async fn run(
+struct WatchStream {
     desk: Desk,
     stream: StreamId,
-    mut requests: Streaming<v1::WatchRequest>,
+    requests: Streaming<v1::WatchRequest>,
     outbox: Arc<Outbox>,
     responses: mpsc::Sender<Result<WatchResponse, Status>>,
     _place: Place,
-) {
-    // A caller that has asked for all it wants may close its side and go on reading.
-    let mut asking = true;
-    loop {
-        let writable = async {
-            outbox.ready().await;
-            responses.reserve().await
-        };
-        tokio::select! {
-            request = requests.message(), if asking => match request {
-                Ok(Some(request)) => {
-                    if take_in(&desk, stream, request).await.is_err() {
-                        break;
-                    }
-                }
-                Ok(None) => asking = false,
-                Err(_) => break,
-            },
-            () = responses.closed() => break,
-            permit = writable => {
-                let Ok(permit) = permit else { break };
-                match outbox.take(desk.epoch) {
-                    Taken::Response(response) if response.deliveries.is_empty() => {}
-                    Taken::Response(response) => permit.send(Ok(response)),
-                    Taken::Overflowed => {
-                        drop(permit);
-                        if desk.tell(DirectorMail::Resync { stream }).await.is_err() {
-                            break;
+}
+
+impl WatchStream {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice, for as long as the stream lives"
+    )]
+    fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            // A caller that has asked for all it wants may close its side and go on reading.
+            let mut asking = true;
+            loop {
+                let writable = async {
+                    self.outbox.ready().await;
+                    self.responses.reserve().await
+                };
+                tokio::select! {
+                    request = self.requests.message(), if asking => match request {
+                        Ok(Some(request)) => {
+                            if take_in(&self.desk, self.stream, request).await.is_err() {
+                                break;
+                            }
                         }
-                    }
-                    Taken::Closed => {
-                        permit.send(Err(stopping()));
-                        return;
+                        Ok(None) => asking = false,
+                        Err(_) => break,
+                    },
+                    () = self.responses.closed() => break,
+                    permit = writable => {
+                        let Ok(permit) = permit else { break };
+                        match self.outbox.take(self.desk.epoch) {
+                            Taken::Response(response) if response.deliveries.is_empty() => {}
+                            Taken::Response(response) => permit.send(Ok(response)),
+                            Taken::Overflowed => {
+                                drop(permit);
+                                let resync = DirectorMail::Resync { stream: self.stream };
+                                if self.desk.tell(resync).await.is_err() {
+                                    break;
+                                }
+                            }
+                            Taken::Closed => {
+                                permit.send(Err(stopping()));
+                                return;
+                            }
+                        }
                     }
                 }
             }
+            let _ = self.desk.tell(DirectorMail::CloseWatchStream { stream: self.stream }).await;
         }
     }
-    let _ = desk.tell(DirectorMail::CloseWatchStream { stream }).await;
 }
 
 async fn take_in(desk: &Desk, stream: StreamId, request: v1::WatchRequest) -> Result<(), Status> {
@@ -101,4 +112,19 @@ async fn take_in(desk: &Desk, stream: StreamId, request: v1::WatchRequest) -> Re
         desk.tell(DirectorMail::Acknowledge { stream, position: Position::new(request.acknowledged) }).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_watch_stream_that_waits_is_small() {
+        let bytes = bytes_of(WatchStream::run);
+        assert!(bytes <= 1_536, "{bytes} bytes");
+    }
 }
