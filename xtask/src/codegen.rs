@@ -8,6 +8,8 @@ use anyhow::Context;
 /// Where the generated code stands, from the root of the workspace.
 pub(crate) const GENERATED: &str = "crates/roster-proto/src/generated";
 const PROTO_ROOT: &str = "crates/roster-proto/proto";
+/// What the stubs encode and decode with.
+const CODEC: &str = "crate::codec::SmallBuffers";
 const PROTO_FILES: [&str; 3] = ["roster/v1/registry.proto", "roster/v1/queue.proto", "roster/v1/backup.proto"];
 
 /// Writes the committed code anew.
@@ -29,6 +31,7 @@ pub(crate) fn generate(root: &Path, into: &Path) -> anyhow::Result<()> {
     tonic_prost_build::configure()
         .build_server(false)
         .build_transport(false)
+        .codec_path(CODEC)
         .bytes(".")
         .out_dir(into)
         .compile_fds(with_comments.clone())
@@ -40,6 +43,7 @@ pub(crate) fn generate(root: &Path, into: &Path) -> anyhow::Result<()> {
     // well, and answers whoever asks again. On the wire the types are the same.
     tonic_prost_build::configure()
         .build_client(false)
+        .codec_path(CODEC)
         .extern_path(".roster.v1.WatchResponse", "crate::encoded::WatchResponse")
         .extern_path(".roster.v1.SessionRequest", "crate::encoded::SessionRequest")
         .extern_path(".roster.v1.GetMainResponse", "crate::encoded::GetMainResponse")

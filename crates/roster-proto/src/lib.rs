@@ -3,6 +3,7 @@
 //! Conversions live here and nowhere else. What comes in is parsed into words or refused; the
 //! generated code is made by `cargo xtask codegen` and committed.
 
+pub mod codec;
 pub mod convert;
 pub mod encoded;
 

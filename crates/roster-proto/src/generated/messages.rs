@@ -1228,7 +1228,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Registry/Session",
             );
@@ -1253,7 +1253,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Registry/Watch");
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Registry", "Watch"));
@@ -1275,7 +1275,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Registry/GetMain",
             );
@@ -1300,7 +1300,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Registry/ListInstances",
             );
@@ -1325,7 +1325,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Registry/ListServices",
             );
@@ -1348,7 +1348,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Registry/Check");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Registry", "Check"));
@@ -1371,7 +1371,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Registry/Drain");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Registry", "Drain"));
@@ -1394,7 +1394,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Registry/SetCutover",
             );
@@ -1500,7 +1500,7 @@ pub mod admin_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Admin/GetStatus",
             );
@@ -1524,7 +1524,7 @@ pub mod admin_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Admin/Rebuild");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Admin", "Rebuild"));
@@ -1547,7 +1547,7 @@ pub mod admin_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Admin/ReleaseGuard",
             );
@@ -2149,7 +2149,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/CreateQueue",
             );
@@ -2174,7 +2174,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/UpdateQueue",
             );
@@ -2199,7 +2199,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/DeleteQueue",
             );
@@ -2224,7 +2224,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/GetQueue",
             );
@@ -2248,7 +2248,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/ListQueues",
             );
@@ -2273,7 +2273,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Queues/Publish");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Queues", "Publish"));
@@ -2298,7 +2298,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/PublishStream",
             );
@@ -2324,7 +2324,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Queues/Consume");
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Queues", "Consume"));
@@ -2346,7 +2346,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/ListMessages",
             );
@@ -2368,7 +2368,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/PurgeQueue",
             );
@@ -2390,7 +2390,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/RequeueDead",
             );
@@ -2412,7 +2412,7 @@ pub mod queues_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/roster.v1.Queues/DropDead",
             );
@@ -2611,7 +2611,7 @@ pub mod backup_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::SmallBuffers::default();
             let path = http::uri::PathAndQuery::from_static("/roster.v1.Backup/Follow");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("roster.v1.Backup", "Follow"));
