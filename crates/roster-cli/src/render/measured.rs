@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::grid::{Grid, Side};
 use super::paint::{Paint, Tone};
@@ -18,13 +18,13 @@ pub(crate) struct Measured {
 }
 
 /// One number with its name, which says its unit.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
     name: Cow<'static, str>,
     value: Value,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Value {
     Count(u64),
@@ -32,7 +32,7 @@ enum Value {
 }
 
 /// Times of one kind.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Percentiles {
     pub(crate) what: Cow<'static, str>,
     pub(crate) count: u64,

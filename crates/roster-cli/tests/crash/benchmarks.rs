@@ -112,6 +112,32 @@ fn growth_says_what_an_operation_costs_at_each_size() {
 }
 
 #[test]
+fn every_change_is_told_to_a_process_that_watches_over_one_connection() {
+    let sizes = ["--services", "20", "--instances", "3", "--changes", "30", "--rate", "100", "--idle", "100ms"];
+    let measured = bench(&[&["client", "--part", "watches"][..], &sizes].concat());
+    let figures = &measured["figures"];
+    assert_eq!(
+        (&figures["watched_instances"], &figures["watching_connections"]),
+        (&60.into(), &1.into()),
+        "{measured}"
+    );
+    assert_eq!(measured["latencies"][0]["count"], 30, "{measured}");
+    assert!(figures["watching_cpu_us_per_change"].as_f64().unwrap() > 0.0, "{measured}");
+}
+
+#[test]
+fn what_registers_publishes_and_consumes_is_measured_each_in_its_own_process() {
+    let parts = ["--part", "registrations", "--part", "producers", "--part", "consumers"];
+    let sizes = ["--registrations", "50", "--messages", "2000", "--fellows", "5", "--idle", "100ms"];
+    let measured = bench(&[&["client"][..], &parts, &sizes].concat());
+    let figures = &measured["figures"];
+    for name in ["registering_cpu_us_per_instance", "publishing_cpu_us_per_message", "consuming_cpu_us_per_message"] {
+        assert!(figures[name].as_f64().unwrap() > 0.0, "{name}: {measured}");
+    }
+    assert!(figures["bytes_per_idle_producer"].is_number() && figures["bytes_per_idle_consumer"].is_number());
+}
+
+#[test]
 fn a_node_that_somebody_else_started_is_not_killed() {
     let refused = node::roster().args(["bench", "restart", "--server", "http://127.0.0.1:1"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
@@ -123,6 +149,8 @@ async fn a_node_that_was_measured_has_nothing_left() {
     let node = Node::start(folder.path(), &[]);
     bench(&["register", "--instances", "200", "--connections", "4", "--server", &node.url()]);
     bench(&["queue", "--messages", "200", "--consume", "--server", &node.url()]);
+    let client = ["client", "--services", "5", "--changes", "5", "--registrations", "5", "--messages", "200"];
+    bench(&[&client[..], &["--fellows", "2", "--idle", "100ms", "--server", &node.url()]].concat());
     let status = node.status().await;
     assert_eq!((status.instances, status.sessions, status.queues), (0, 0, 0));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Subcommand;
 
+use super::client::{self, ClientLoad, ClientWorker};
 use super::crash::{self, CrashLoad};
 use super::fanout::{self, FanoutLoad};
 use super::get::{self, GetLoad};
@@ -64,22 +65,39 @@ enum Load {
     Growth(GrowthLoad),
     /// Asks for far more than the node can do
     Overload(OverloadLoad),
+    /// Looks at what the SDK costs a process that uses it
+    Client(ClientLoad),
     /// A node that ends with whoever started it
     #[command(hide = true, after_help = "Examples:\n  roster bench node --listen 127.0.0.1:0")]
     Node(Box<Serve>),
+    /// A process in which the SDK is measured; ends with whoever started it
+    #[command(hide = true, after_help = "Examples:\n  roster bench client --part registrations")]
+    ClientWorker(ClientWorker),
 }
 
 /// `given` is what the caller named with --server; without it, a node of its own is started.
 pub(crate) fn run(bench: Bench, given: &[String], screen: Screen) -> anyhow::Result<Exit> {
     let Bench { place, load } = bench;
-    if let Load::Node(serve) = &load {
-        // Whatever way the benchmark ends, nothing of it stays behind.
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-            .context("ask to end with the benchmark")?;
-        return serve::run(serve);
+    match &load {
+        Load::Node(serve) => {
+            end_with_the_benchmark()?;
+            return serve::run(serve);
+        }
+        Load::ClientWorker(worker) => {
+            end_with_the_benchmark()?;
+            return client::work(worker, given);
+        }
+        Load::Register(_)
+        | Load::Fanout(_)
+        | Load::Crash(_)
+        | Load::Get(_)
+        | Load::Queue(_)
+        | Load::Restart(_)
+        | Load::Memory(_)
+        | Load::Growth(_)
+        | Load::Client(_) => {}
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let measured = runtime.block_on(async {
+    let measured = measuring_runtime()?.block_on(async {
         if load.starts_its_nodes() && !given.is_empty() {
             return Err(Ending::error(Exit::Usage, "this workload starts nodes of its own: leave --server out"));
         }
@@ -104,6 +122,8 @@ impl Load {
             | Self::Queue(_)
             | Self::Memory(_)
             | Self::Overload(_)
+            | Self::Client(_)
+            | Self::ClientWorker(_)
             | Self::Node(_) => false,
         }
     }
@@ -125,8 +145,19 @@ async fn measure(load: Load, given: &[String], grounds: Grounds<'_>) -> anyhow::
         Load::Overload(load) => overload::run(&load, &node().await?).await,
         Load::Restart(load) => restart::run(&load, grounds).await,
         Load::Growth(load) => growth::run(&load, grounds).await,
-        Load::Node(_) => Err(Ending::error(Exit::Usage, "a node measures nothing")),
+        Load::Client(load) => client::run(&load, &node().await?).await,
+        Load::Node(_) | Load::ClientWorker(_) => Err(Ending::error(Exit::Usage, "it measures nothing by itself")),
     }
+}
+
+/// Whatever way the benchmark ends, nothing of it stays behind.
+fn end_with_the_benchmark() -> anyhow::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .context("ask to end with the benchmark")
+}
+
+pub(super) fn measuring_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
 }
 
 /// This program, to be started once more.

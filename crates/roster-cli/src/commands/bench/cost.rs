@@ -84,9 +84,13 @@ fn cpu_of(id: i32) -> Option<Duration> {
 }
 
 fn resident_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    Some(field_of(status, "VmRSS")? * 1024)
+}
+
+/// A number in /proc/PID/status; memory is in units of 1,024 bytes.
+pub(super) fn field_of(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
+    value.strip_suffix("kB").unwrap_or(value).trim().parse().ok()
 }
 
 fn is_loopback(url: &str) -> bool {

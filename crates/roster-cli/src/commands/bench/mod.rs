@@ -1,10 +1,12 @@
 //! `roster bench`: how fast a node is, measured through its public API.
 //!
 //! Each workload is a file: `register`, `fanout`, `crash`, `restart`, `memory`, `get`, `queue`, `growth`,
-//! `overload`. They speak bare gRPC, so that what is measured is the node and not the SDK; only `queue` goes through
-//! the SDK. Every wait is bounded, and what was registered is taken out again.
+//! `overload`. They speak bare gRPC, so that what is measured is the node and not the SDK; only queues are used
+//! through the SDK. What the SDK itself costs is measured by `client`, in processes of its own. Every wait is bounded,
+//! and what was registered is taken out again.
 
 mod arguments;
+mod client;
 mod consuming;
 mod cost;
 mod crash;
