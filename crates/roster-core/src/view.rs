@@ -106,6 +106,15 @@ impl View {
         changes
     }
 
+    /// A clone for readers, without what gathers since a reset: that goes on gathering in place instead of being
+    /// copied for whoever holds the clone.
+    #[must_use]
+    pub fn visible(&self) -> Self {
+        let Self { services, staged, position, loaded } = self;
+        let staged = staged.as_ref().map(|_| Services::default());
+        Self { services: services.clone(), staged, position: *position, loaded: *loaded }
+    }
+
     /// The stream ended: what gathered since its reset will not become whole. The next stream resumes
     /// from [`View::position`], or begins with a reset of its own.
     pub fn break_off(&mut self) {

@@ -75,6 +75,20 @@ fn ids(view: &View) -> Vec<u64> {
 }
 
 #[test]
+fn what_readers_are_given_shows_the_same_and_nothing_of_a_state_on_its_way() {
+    let mut view = loaded();
+    let mut part = whole(20, [instance(3), instance(4)]);
+    part.told.pop();
+    view.take_in(part);
+    let mut given = view.visible();
+    assert_eq!((ids(&given), given.position(), given.is_resetting()), (ids(&view), view.position(), true));
+    given.take_in(Group { position: Position::new(20), told: vec![Told::Loaded] });
+    assert_eq!(ids(&given), [0; 0], "nothing gathered in it");
+    view.take_in(Group { position: Position::new(20), told: vec![Told::Loaded] });
+    assert_eq!(ids(&view), [3, 4]);
+}
+
+#[test]
 fn v1_a_state_is_visible_whole_or_not_at_all() {
     let mut view = loaded();
     let mut part = whole(20, [instance(3), instance(4)]);

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::machine::{Machine, Report, Settings};
 use super::queue::WatchEvent;
-use super::seat::{Freshness, Load, Seat};
+use super::seat::{Freshness, Seat};
 use super::subscription::WatchId;
 use crate::client::Client;
 use crate::endpoint::Lease;
@@ -27,7 +27,7 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         let freshness = Arc::new(Freshness::new(Moment::take().now));
         Self { machine: Machine::new(settings), seats: HashMap::new(), freshness }
     }
@@ -95,7 +95,7 @@ impl Protocol for Hub {
                     let whole = view.is_loaded();
                     seat.view.store(Arc::new(view));
                     if whole {
-                        seat.load.send_if_modified(|load| std::mem::replace(load, Load::Whole) != Load::Whole);
+                        seat.load.whole();
                     }
                     changes.into_iter().for_each(|change| seat.queue.push(WatchEvent::Change(change)));
                 }
@@ -115,7 +115,7 @@ impl Protocol for Hub {
                     seat.queue.push(WatchEvent::Refused(refusal.clone()));
                     if matches!(refusal.advice(), Advice::FixRequest | Advice::GiveUp) {
                         seat.queue.close();
-                        seat.load.send_replace(Load::Refused(refusal));
+                        seat.load.refuse(refusal);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use roster_core::view::View;
 
 use super::reader::Place;
-use super::seat::Load;
+use super::seat::Outcome;
 use crate::error::Error;
 use crate::moment::Moment;
 
@@ -47,15 +47,12 @@ impl LiveView {
     /// # Errors
     /// [`Error::Refused`] when the node refuses the watch for good.
     pub async fn loaded(&self) -> Result<Arc<View>, Error> {
-        let mut load = self.place.seat.load.subscribe();
-        // The sender is in the seat that this view holds, so that waiting does not fail.
-        let load = load.wait_for(|load| *load != Load::Awaited).await.map(|load| load.clone());
-        match load {
-            Ok(Load::Refused(refusal)) => {
+        match self.place.seat.load.settled().await {
+            Outcome::Whole => Ok(self.current()),
+            Outcome::Refused(refusal) => {
                 let endpoint = "the registry".to_owned();
-                Err(Error::Refused { call: "watch", endpoint, refusal: Box::new(refusal) })
+                Err(Error::Refused { call: "watch", endpoint, refusal: Box::new(Arc::unwrap_or_clone(refusal)) })
             }
-            Ok(Load::Whole | Load::Awaited) | Err(_) => Ok(self.current()),
         }
     }
 }

@@ -9,12 +9,15 @@
 //!   the views, and not while a state is on its way that is not whole.
 //! * **W3, silence is loss**: no word for the set time, and the stream is opened anew.
 //! * **W4, no watch, no stream**.
+//! * **W5, what drains is acknowledged soon**: that an instance drains, and that a state is whole, is acknowledged
+//!   within [`ACKNOWLEDGE_SOON`]; nobody waits for the rest, which is acknowledged within [`ACKNOWLEDGE_EVENTUALLY`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roster_core::view::{Change, Group, View};
+use roster_core::directory::Event;
+use roster_core::view::{Change, Group, Told, View};
 use roster_core::{Position, Selector};
 use roster_proto::convert::{Advice, parse_event};
 use roster_proto::v1;
@@ -26,8 +29,11 @@ use crate::moment::Moment;
 use crate::reconnect::{Attempt, BackOff, Reconnect};
 use crate::stream::{Loss, Step};
 
-/// Acknowledgements go at most this often: drains wait for them, but not each group needs its own.
-const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(10);
+/// Acknowledgements that a drain may wait for go at most this often.
+const ACKNOWLEDGE_SOON: Duration = Duration::from_millis(10);
+/// The others. Each of them costs a request; one for each change was a third of what a change cost a process
+/// (docs/performance.md).
+const ACKNOWLEDGE_EVENTUALLY: Duration = Duration::from_secs(1);
 /// Subscriptions of one message.
 const SUBSCRIPTIONS_PER_MESSAGE_MAX: usize = 1024;
 /// Pauses between attempts after a refusal that may pass.
@@ -77,6 +83,8 @@ pub(super) struct Machine {
     /// To be asked for on this stream.
     subscribe: BTreeSet<WatchId>,
     unsubscribe: Vec<WatchId>,
+    /// Of what was asked for on this stream: the state is on its way and not whole.
+    resetting: BTreeSet<WatchId>,
     retries: BTreeSet<(Instant, WatchId)>,
     taken: Position,
     acknowledged: Position,
@@ -100,6 +108,7 @@ impl Machine {
             last_watch: 0,
             subscribe: BTreeSet::new(),
             unsubscribe: Vec::new(),
+            resetting: BTreeSet::new(),
             retries: BTreeSet::new(),
             taken: Position::default(),
             acknowledged: Position::default(),
@@ -125,6 +134,7 @@ impl Machine {
     pub(super) fn unsubscribe(&mut self, watch: WatchId) {
         let Some(subscription) = self.watches.remove(&watch) else { return };
         self.subscribe.remove(&watch);
+        self.resetting.remove(&watch);
         self.retries.retain(|(_, retried)| *retried != watch);
         if self.watches.is_empty() {
             self.rest(); // W4
@@ -155,6 +165,7 @@ impl Machine {
         let Phase::Standing { since_word } = &mut self.phase else { return };
         *since_word = moment.now;
         let mut touched = BTreeSet::new();
+        let mut acknowledge_within = ACKNOWLEDGE_EVENTUALLY;
         for delivery in response.deliveries {
             let Some(group) = delivery.group else { continue };
             let watches = match delivery.watch_ids {
@@ -163,13 +174,12 @@ impl Machine {
             };
             match parse(&group) {
                 Ok(Some(group)) => {
-                    for watch in watches {
-                        if let Some(subscription) = self.watches.get_mut(&watch) {
-                            subscription.take_in(response.epoch, group.clone());
-                            touched.insert(watch);
-                        }
-                    }
                     self.taken = self.taken.max(group.position);
+                    if group.told.iter().any(may_be_waited_for) {
+                        acknowledge_within = ACKNOWLEDGE_SOON; // W5
+                    }
+                    self.take_in(response.epoch, &watches, group);
+                    touched.extend(watches);
                 }
                 Ok(None) => {}
                 Err(Unreadable::Refused(refusal)) => {
@@ -187,13 +197,29 @@ impl Machine {
         for watch in touched {
             if let Some(subscription) = self.watches.get_mut(&watch) {
                 let changes = std::mem::take(&mut subscription.untold);
-                self.reports.push_back(Report::Taken { watch, view: subscription.view.clone(), changes });
+                self.reports.push_back(Report::Taken { watch, view: subscription.view.visible(), changes });
             }
         }
-        if self.owes_acknowledgement() && !self.acknowledge_due && self.acknowledge_at.is_none() {
-            let next = self.acknowledged_at.map(|at| at + ACKNOWLEDGE_EVERY);
-            self.acknowledge_at = next.filter(|at| *at > moment.now);
-            self.acknowledge_due = self.acknowledge_at.is_none();
+        if self.owes_acknowledgement() && !self.acknowledge_due {
+            let next = self.acknowledged_at.map(|at| at + acknowledge_within).filter(|at| *at > moment.now);
+            self.acknowledge_due = next.is_none();
+            self.acknowledge_at = next.map(|next| self.acknowledge_at.map_or(next, |at| at.min(next)));
+        }
+    }
+
+    /// The last watch gets the group itself: most groups are for one.
+    fn take_in(&mut self, epoch: u64, watches: &[WatchId], group: Group) {
+        let mut group = Some(group);
+        for (nth, watch) in watches.iter().enumerate() {
+            let Some(subscription) = self.watches.get_mut(watch) else { continue };
+            let group = if nth + 1 == watches.len() { group.take() } else { group.clone() };
+            let Some(group) = group else { continue };
+            subscription.take_in(epoch, group);
+            if subscription.view.is_resetting() {
+                self.resetting.insert(*watch);
+            } else {
+                self.resetting.remove(watch);
+            }
         }
     }
 
@@ -288,7 +314,12 @@ impl Machine {
 
     /// W2
     fn owes_acknowledgement(&self) -> bool {
-        self.taken > self.acknowledged && !self.watches.values().any(|watch| watch.asked && watch.view.is_resetting())
+        debug_assert!(
+            self.watches.iter().all(|(id, watch)| watch.view.is_resetting() == self.resetting.contains(id)),
+            "W2: {:?} are not all that is not whole",
+            self.resetting
+        );
+        self.taken > self.acknowledged && self.resetting.is_empty()
     }
 
     fn asked(&self) -> Vec<WatchId> {
@@ -298,6 +329,8 @@ impl Machine {
     fn refuse(&mut self, moment: Moment, watch: WatchId, refusal: &Refusal) {
         let Some(subscription) = self.watches.get_mut(&watch) else { return };
         subscription.asked = false;
+        subscription.view.break_off();
+        self.resetting.remove(&watch);
         subscription.refusals += 1;
         if matches!(refusal.advice(), Advice::RetryNow | Advice::RetryLater) {
             self.retries.insert((moment.jittered(REFUSED.pause(subscription.refusals)), watch));
@@ -334,6 +367,7 @@ impl Machine {
     fn forget_stream(&mut self) {
         self.subscribe.clear();
         self.unsubscribe.clear();
+        self.resetting.clear();
         self.retries.clear();
         self.taken = Position::default();
         self.acknowledged = Position::default();
@@ -343,6 +377,19 @@ impl Machine {
             watch.asked = false;
             watch.view.break_off();
         }
+    }
+}
+
+/// Whether a drain may wait until it is acknowledged.
+fn may_be_waited_for(told: &Told) -> bool {
+    match told {
+        Told::Reset => false,
+        Told::Loaded | Told::Bookmark => true,
+        Told::Event(event) => match event {
+            Event::Up(instance) | Event::Changed(instance) | Event::Replaced { new: instance, .. } => instance.draining,
+            Event::Draining { .. } => true,
+            Event::Suspect { .. } | Event::MainChanged { .. } | Event::Removed { .. } => false,
+        },
     }
 }
 

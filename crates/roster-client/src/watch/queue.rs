@@ -4,6 +4,9 @@
 //! * **Q1, bounded**: never more than its capacity; when more comes, all of it is forgotten, and the
 //!   reader is told once to look at the view, which has everything.
 //! * **Q2, the view is ahead**: whoever reads an event finds at least that state in the view.
+//!
+//! A queue that was read empty keeps no memory: one that told a state of twenty instances would keep half as much
+//! as the state itself (docs/performance.md).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,7 +65,7 @@ impl Queue {
             return;
         }
         if state.events.len() >= state.capacity {
-            state.events.clear(); // Q1
+            state.events = VecDeque::new(); // Q1
             state.overflowed = true;
         } else {
             state.events.push_back(event);
@@ -92,6 +95,9 @@ impl Queue {
                     return Some(WatchEvent::Resynchronise);
                 }
                 if let Some(event) = state.events.pop_front() {
+                    if state.events.is_empty() {
+                        state.events = VecDeque::new();
+                    }
                     return Some(event);
                 }
                 if state.closed {
@@ -126,6 +132,16 @@ mod tests {
         assert_eq!(queue.pop().await, Some(WatchEvent::Resynchronise));
         assert_eq!(queue.pop().await, Some(loaded(4)));
         assert_eq!(queue.pop().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_was_read_keeps_no_memory() {
+        let queue = Queue::new(100);
+        (1..=50).for_each(|position| queue.push(loaded(position)));
+        for position in 1..=50 {
+            assert_eq!(queue.pop().await, Some(loaded(position)));
+        }
+        assert_eq!(queue.lock().events.capacity(), 0);
     }
 
     #[tokio::test]

@@ -1,41 +1,77 @@
 //! Where one watch leaves what it knows for its readers.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use roster_core::view::View;
 use roster_proto::v1::Refusal;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::queue::Queue;
 
-/// Whether there is a whole state.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Load {
-    Awaited,
+/// Whether there is a whole state, for those who wait for it. A `tokio::sync::watch` would take ten times the
+/// memory, for each watch of a process.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    outcome: Mutex<Option<Outcome>>,
+    settled: Notify,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
     Whole,
     /// There will be none.
-    Refused(Refusal),
+    Refused(Arc<Refusal>),
+}
+
+impl Load {
+    pub(super) fn whole(&self) {
+        let is_news = {
+            let mut outcome = self.lock();
+            let is_news = !matches!(*outcome, Some(Outcome::Whole));
+            *outcome = Some(Outcome::Whole);
+            is_news
+        };
+        if is_news {
+            self.settled.notify_waiters();
+        }
+    }
+
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        *self.lock() = Some(Outcome::Refused(Arc::new(refusal)));
+        self.settled.notify_waiters();
+    }
+
+    pub(super) async fn settled(&self) -> Outcome {
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            settled.as_mut().enable(); // what is settled from here on is heard of
+            if let Some(outcome) = self.lock().clone() {
+                return outcome;
+            }
+            settled.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) queue: Queue,
     pub(super) view: ArcSwap<View>,
-    pub(super) load: watch::Sender<Load>,
+    pub(super) load: Load,
     pub(super) freshness: Arc<Freshness>,
 }
 
 impl Seat {
     pub(super) fn new(capacity: usize, freshness: Arc<Freshness>) -> Self {
-        Self {
-            queue: Queue::new(capacity),
-            view: ArcSwap::default(),
-            load: watch::Sender::new(Load::Awaited),
-            freshness,
-        }
+        Self { queue: Queue::new(capacity), view: ArcSwap::default(), load: Load::default(), freshness }
     }
 }
 

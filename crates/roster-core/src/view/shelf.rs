@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 /// A longer run is split in two.
 const RUN_ENTRIES_MAX: usize = 64;
+/// A run grows by an eighth, and at least by so many entries.
+const RUN_GROWTH_MIN: usize = 4;
 
 type Run<K, V> = Arc<Vec<(K, V)>>;
 
@@ -57,6 +59,10 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
         match find(run, &key) {
             Ok(entry) => run[entry].1 = value,
             Err(entry) => {
+                // Doubling would leave a third of a state that came as a whole unused, for as long as it is watched.
+                if run.len() == run.capacity() {
+                    run.reserve_exact((run.len() / 8).max(RUN_GROWTH_MIN));
+                }
                 run.insert(entry, (key, value));
                 self.len += 1;
                 if run.len() > RUN_ENTRIES_MAX {
@@ -140,6 +146,13 @@ mod tests {
             }
             prop_assert!(clone.iter().eq((0..first).map(|key| (key, 0)).collect::<BTreeMap<_, _>>().iter()));
         }
+    }
+
+    #[test]
+    fn a_run_keeps_room_for_a_few_more_and_not_for_twice_as_many() {
+        let mut shelf = Shelf::default();
+        (0..20_u32).for_each(|key| shelf.insert(key, ()));
+        assert!(shelf.runs[0].capacity() < 20 + RUN_GROWTH_MIN, "room for {}", shelf.runs[0].capacity());
     }
 
     #[test]
