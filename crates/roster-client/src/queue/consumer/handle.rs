@@ -14,7 +14,7 @@ use super::board::Board;
 use super::delivery::{Claim, Debt, Delivery};
 use super::machine::{ConsumerCounts, Machine, Settings, Verdict};
 use super::seat::Consuming;
-use super::worker::work;
+use super::worker::employ;
 use crate::client::Client;
 use crate::error::Error;
 use crate::moment::Moment;
@@ -101,14 +101,11 @@ impl<T, C> ConsumerBuilder<T, C> {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: fmt::Display + 'static,
     {
-        let concurrency = self.window.messages();
-        let desk = self.open(tokio::runtime::Handle::current().metrics().num_workers());
-        let handler = Arc::new(handler);
-        let mut workers = JoinSet::new();
-        for _ in 0..concurrency {
-            workers.spawn(work::<T, C, H, F, E>(desk.board.clone(), desk.shared.clone(), handler.clone()));
-        }
-        Consumer { workers, desk }
+        let concurrency = self.window.messages() as usize;
+        let desk = self.open(concurrency, tokio::runtime::Handle::current().metrics().num_workers());
+        let mut employer = JoinSet::new();
+        employer.spawn(employ::<T, C, H, F, E>(desk.board.clone(), desk.shared.clone(), handler));
+        Consumer { employer, desk }
     }
 
     /// The same for who fetches messages by himself.
@@ -119,17 +116,17 @@ impl<T, C> ConsumerBuilder<T, C> {
     where
         C: Decode<T>,
     {
-        PullConsumer { desk: self.open(1), format: PhantomData }
+        PullConsumer { desk: self.open(0, 1), format: PhantomData }
     }
 
-    fn open(self, waking_max: usize) -> Desk {
+    fn open(self, workers_max: usize, waking_max: usize) -> Desk {
         let settings = Settings {
             consumer: self.name.unwrap_or_else(|| self.client.name().to_owned()),
             target: Target::new(&self.client, self.queue, self.create),
             window: self.window.messages(),
             extend_max: self.extend_max,
         };
-        let board = Arc::new(Board::new(waking_max));
+        let board = Arc::new(Board::new(workers_max, waking_max));
         let machine = Machine::new(settings, Moment::take().now);
         let shared = Arc::new(Shared::new(Consuming::new(machine, board.clone())));
         let driver = tokio::spawn(drive(shared.clone(), self.client.endpoints()));
@@ -143,7 +140,7 @@ impl<T, C> ConsumerBuilder<T, C> {
 /// [`close`](Self::close) lets them finish.
 pub struct Consumer {
     // Before the desk: a handler that is aborted says so before the stream is left.
-    workers: JoinSet<()>,
+    employer: JoinSet<()>,
     desk: Desk,
 }
 
@@ -188,7 +185,8 @@ impl Consumer {
     /// confirmed may be delivered again.
     pub async fn close(mut self, deadline: Duration) -> Result<(), Error> {
         let result = self.desk.close(deadline).await;
-        self.workers.shutdown().await;
+        self.desk.board.dismiss();
+        while self.employer.join_next().await.is_some() {}
         result
     }
 }

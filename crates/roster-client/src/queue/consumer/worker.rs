@@ -8,6 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::task::JoinSet;
+
 use super::board::Board;
 use super::delivery::{Debt, Delivery, verdict_of};
 use super::machine::Verdict;
@@ -15,14 +17,37 @@ use super::seat::Consuming;
 use crate::queue::format::Decode;
 use crate::stream::Shared;
 
+/// Hires workers when there is work for them, until the board closes; ends with the last of them, or takes them
+/// along when it is dismissed.
+pub(super) async fn employ<T, C, H, F, E>(board: Arc<Board>, shared: Arc<Shared<Consuming>>, handler: H)
+where
+    T: Send + 'static,
+    C: Decode<T>,
+    H: Fn(Delivery<T>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: fmt::Display + 'static,
+{
+    let handler = Arc::new(handler);
+    let mut workers = JoinSet::new();
+    while board.hire().await.is_some() {
+        workers.spawn(work::<T, C, H, F, E>(board.clone(), shared.clone(), handler.clone()));
+    }
+    tokio::select! {
+        () = board.dismissed() => {}
+        () = async { while workers.join_next().await.is_some() {} } => {}
+    }
+    workers.shutdown().await;
+}
+
 /// Works until the board closes.
-pub(super) async fn work<T, C, H, F, E>(board: Arc<Board>, shared: Arc<Shared<Consuming>>, handler: Arc<H>)
+async fn work<T, C, H, F, E>(board: Arc<Board>, shared: Arc<Shared<Consuming>>, handler: Arc<H>)
 where
     C: Decode<T>,
     H: Fn(Delivery<T>) -> F,
     F: Future<Output = Result<(), E>>,
     E: fmt::Display + 'static,
 {
+    board.arrived();
     while let Some(wire) = board.take().await {
         let mut debt = Debt { id: wire.message_id, board: board.clone(), shared: shared.clone(), paid: false };
         let attempt = async {

@@ -1,4 +1,7 @@
-//! Those who wait for a receipt, a few hundred to a sheet: one allocation and one lock serve them all.
+//! Those who wait for a receipt, up to a few hundred to a sheet: one allocation and one lock serve them all.
+//!
+//! A producer has no sheet before its first message, and its first ones are small: most of a thousand producers of
+//! a process publish seldom.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,7 +15,10 @@ use super::machine::{Fate, Report};
 use crate::error::Error;
 use crate::queue::failure::Failure;
 
-const SHEET_LINES: usize = 256;
+const SHEET_LINES_FIRST: usize = 4;
+/// Each sheet is so many times longer than the one before, up to the longest.
+const SHEET_GROWTH: usize = 4;
+const SHEET_LINES_MAX: usize = 256;
 
 /// That a message is stored: it survives a crash of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,33 +83,36 @@ struct Lost {
 }
 
 /// Hands out lines.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sheets {
-    sheet: Arc<Sheet>,
+    sheet: Option<Arc<Sheet>>,
+    /// Of the present sheet.
+    lines: usize,
     used: usize,
-}
-
-impl Default for Sheets {
-    fn default() -> Self {
-        Self { sheet: Sheet::new(), used: 0 }
-    }
 }
 
 impl Sheets {
     pub(super) fn next(&mut self) -> (Ticket, Pending) {
-        if self.used == SHEET_LINES {
-            *self = Self::default();
-        }
+        let sheet = match self.sheet.take() {
+            Some(sheet) => sheet,
+            None => {
+                self.lines = (self.lines * SHEET_GROWTH).clamp(SHEET_LINES_FIRST, SHEET_LINES_MAX);
+                self.used = 0;
+                Sheet::new(self.lines)
+            }
+        };
         let index = self.used;
         self.used += 1;
-        let line = || Line { sheet: self.sheet.clone(), index };
-        (Ticket(line()), Pending { line: line(), finished: false })
+        if self.used < self.lines {
+            self.sheet = Some(sheet.clone());
+        }
+        (Ticket(Line { sheet: sheet.clone(), index }), Pending { line: Line { sheet, index }, finished: false })
     }
 }
 
 impl Sheet {
-    fn new() -> Arc<Self> {
-        let lines = (0..SHEET_LINES).map(|_| State::Open).collect();
+    fn new(lines: usize) -> Arc<Self> {
+        let lines = (0..lines).map(|_| State::Open).collect();
         Arc::new(Self { lines: Mutex::new(lines) })
     }
 
@@ -235,5 +244,26 @@ impl fmt::Debug for Ticket {
 impl From<Unpublished> for Error {
     fn from(unpublished: Unpublished) -> Self {
         unpublished.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_handed_out_once_on_sheets_that_grow() {
+        let mut sheets = Sheets::default();
+        assert!(sheets.sheet.is_none(), "nothing was published");
+        let pairs: Vec<_> = (0..2_000).map(|_| sheets.next()).collect();
+        let mut lines: Vec<_> = pairs.iter().map(|(Ticket(line), _)| (Arc::as_ptr(&line.sheet), line.index)).collect();
+        assert!(pairs.iter().all(|(Ticket(line), pending)| {
+            Arc::ptr_eq(&line.sheet, &pending.line.sheet) && line.index == pending.line.index
+        }));
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), 2_000);
+        let lengths = |nth: usize| pairs[nth].0.0.sheet.lock().len();
+        assert_eq!([0, 4, 20, 84, 340].map(lengths), [4, 16, 64, 256, 256]);
     }
 }

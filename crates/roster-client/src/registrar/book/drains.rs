@@ -28,7 +28,7 @@ impl DrainOrder {
 impl Book {
     /// Drains it until this deadline. False when there is nothing to drain.
     pub(in crate::registrar) fn drain(&mut self, key: Key, deadline: Instant) -> bool {
-        let drainable = |entry: &super::Entry| entry.desire == Desire::Registered && entry.instance.is_some();
+        let drainable = |entry: &Box<super::Entry>| entry.desire == Desire::Registered && entry.instance.is_some();
         if !self.entries.get(&key).is_some_and(drainable) {
             return false;
         }

@@ -86,7 +86,8 @@ enum Asked {
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    entries: BTreeMap<Key, Entry>,
+    /// In boxes: an ordered map leaves up to half of its room unused.
+    entries: BTreeMap<Key, Box<Entry>>,
     places: HashMap<Place, Key>,
     owned: HashMap<InstanceId, Key>,
     queue: VecDeque<Task>,
@@ -104,7 +105,7 @@ impl Book {
     pub(super) fn announce(&mut self, announcement: Announcement) -> Key {
         self.last_key += 1;
         let key = self.last_key;
-        self.entries.insert(key, Entry::new(announcement));
+        self.entries.insert(key, Box::new(Entry::new(announcement)));
         self.claim(key);
         self.submit(key);
         key
