@@ -60,6 +60,9 @@ mod cluster;
 mod endpoint;
 mod error;
 mod follower;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod hot_paths;
 mod log_follower;
 mod moment;
 pub mod queue;

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::tools;
 
 /// Package and benchmark; the file is `crates/PACKAGE/benches/BENCHMARK.rs`.
-const BENCHES: [(&str, &str); 3] = [("roster-core", "machines"), ("roster-proto", "wire"), ("roster-store", "log")];
+const BENCHES: [(&str, &str); 4] =
+    [("roster-client", "sdk"), ("roster-core", "machines"), ("roster-proto", "wire"), ("roster-store", "log")];
 
 /// Instructions by benchmark, `BENCHMARK/GROUP/FUNCTION`.
 pub(crate) type Counts = BTreeMap<String, u64>;
@@ -24,7 +25,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<Counts> {
     for (package, bench) in BENCHES {
         arguments.extend(["--package", package, "--bench", bench]);
     }
-    arguments.extend(["--", "--output-format=json"]);
+    arguments.extend(["--features", "roster-client/bench", "--", "--output-format=json"]);
     eprintln!("\n== cargo {}", arguments.join(" "));
     let output = Command::new(cargo)
         .args(arguments)

@@ -62,3 +62,9 @@ pub use roster_core::queue::{
     Contents, DeadLetters, Message, MessageId, ProducerId, QueueName, SettingDifferences, SettingOutOfRange, Settings,
 };
 pub use standing::{KeptMessage, QueueStatus, QueueTotals};
+
+#[cfg(feature = "bench")]
+pub(crate) mod hot_paths {
+    pub use super::consumer::hot_path::Consumed;
+    pub use super::producer::hot_path::Published;
+}

@@ -6,6 +6,8 @@
 //! LiveView ─ state ◄─ ArcSwap ┘                └─────────┘ ─ input ──► └────────┘
 //! ```
 
+#[cfg(feature = "bench")]
+pub(crate) mod hot_path;
 mod hub;
 mod live;
 mod machine;

@@ -10,6 +10,8 @@
 mod board;
 mod delivery;
 mod handle;
+#[cfg(feature = "bench")]
+pub(crate) mod hot_path;
 mod machine;
 mod seat;
 #[cfg(test)]

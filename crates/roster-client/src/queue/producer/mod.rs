@@ -11,6 +11,8 @@
 
 mod batch;
 mod handle;
+#[cfg(feature = "bench")]
+pub(crate) mod hot_path;
 mod intake;
 mod machine;
 mod pending;
