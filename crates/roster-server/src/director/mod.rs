@@ -364,6 +364,7 @@ impl Director {
         let write = move || {
             background::make_way();
             let written = copy.items().try_for_each(|item| snapshot.push(&item)).and_then(|()| snapshot.finish());
+            drop(copy);
             let _ = writer.blocking_send(WriterMail::SnapshotDone(written));
         };
         match std::thread::Builder::new().name("snapshot".into()).spawn(write) {
