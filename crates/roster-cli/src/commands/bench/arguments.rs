@@ -95,6 +95,7 @@ pub(crate) fn run(bench: Bench, given: &[String], screen: Screen) -> anyhow::Res
         | Load::Restart(_)
         | Load::Memory(_)
         | Load::Growth(_)
+        | Load::Overload(_)
         | Load::Client(_) => {}
     }
     let measured = measuring_runtime()?.block_on(async {
