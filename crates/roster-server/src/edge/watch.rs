@@ -29,7 +29,7 @@ pub(super) async fn open(desk: Desk, requests: Streaming<v1::WatchRequest>) -> R
     // One message waits in the channel, the others where they are bounded: in the outbox.
     let (responses, reader) = mpsc::channel(1);
     let tasks = desk.tasks.clone();
-    tasks.spawn(WatchStream { desk, stream, requests, outbox, responses, _place: place }.run());
+    tasks.spawn(WatchStream { desk, stream, requests, outbox, responses, place }.run());
     Ok(ReceiverStream::new(reader))
 }
 
@@ -39,7 +39,7 @@ struct WatchStream {
     requests: Streaming<v1::WatchRequest>,
     outbox: Arc<Outbox>,
     responses: mpsc::Sender<Result<WatchResponse, Status>>,
-    _place: Place,
+    place: Place,
 }
 
 impl WatchStream {
@@ -49,6 +49,8 @@ impl WatchStream {
     )]
     fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
+            // Taken in by name: an async block leaves out the fields that it does not use.
+            let _place = self.place;
             // A caller that has asked for all it wants may close its side and go on reading.
             let mut asking = true;
             loop {
