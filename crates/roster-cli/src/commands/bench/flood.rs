@@ -117,7 +117,8 @@ impl Flood {
             let caller = Caller { channel, tally: tally.clone(), ended: ended.clone() };
             match kind {
                 Kind::Registrations => {
-                    let session = Session::open_on(caller.channel.clone(), None).await?;
+                    // Cut off in the middle of its work, it is gone at once with all that it has registered.
+                    let session = Session::open_on(caller.channel.clone(), Some(Duration::ZERO)).await?;
                     tasks.spawn(caller.register(session, number));
                 }
                 Kind::Reads => {

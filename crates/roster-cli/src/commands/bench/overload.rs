@@ -53,10 +53,10 @@ pub(crate) struct OverloadLoad {
     #[arg(long = "for", value_name = "SPAN", default_value = "20s", value_parser = words::span)]
     lasting: Duration,
     /// Over how many connections, for each kind
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     connections: u32,
     /// How many reads of each connection are under way at a time
-    #[arg(long, value_name = "N", default_value_t = 625, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     in_flight: u32,
 }
 

@@ -32,6 +32,8 @@ const INSTANCES: u32 = 20;
 const SESSIONS: u32 = 40;
 /// Between two changes, and between two checks.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// Of somebody who was not heard.
+const LOST: v1::RemovedCause = v1::RemovedCause::LostContact;
 /// How long the last deliveries are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -173,7 +175,13 @@ async fn probe(
             standing.push(session.id());
             // Nothing was asked: there are no results, only pings that are answered on the way. A session that the
             // node ends is one that the watcher is told of.
-            standing_by.spawn(async move { session.results().await.map(|_| ()) });
+            let mut over = phases.clone();
+            standing_by.spawn(async move {
+                tokio::select! {
+                    ended = session.results() => ended.map(|_| ()),
+                    () = async { drop(over.wait_for(|phase| *phase == Phase::Over).await) } => session.goodbye().await,
+                }
+            });
         }
     }
     let watching = Watching::open(node.connect().await?, vec![PREFIX.to_owned()]).await?;
@@ -232,6 +240,14 @@ async fn probe(
             }
         }
     }
+    // Whoever was ended, or is told too late, is gone after its grace.
+    let goodbye = v1::session_request::Request::Goodbye(v1::Goodbye {});
+    let leaving = async {
+        let _ = hands.send(v1::SessionRequest { request: Some(goodbye) }).await;
+        while standing_by.join_next().await.is_some() {}
+        let _ = tasks.join_next().await;
+    };
+    let _ = tokio::time::timeout(PATIENCE, leaving).await;
     noticed.undelivered = u64::from(changes.saturating_sub(pushed));
     noticed.unacknowledged += u64::from(changes.saturating_sub(answered));
     Ok(noticed)
@@ -274,13 +290,14 @@ async fn watch_changes(mut watching: Watching, schedule: Schedule, seen: mpsc::S
                     }
                 }
                 Event::Suspect(_) => seen.send(Seen::Suspected).await?,
-                Event::Removed(_) => seen.send(Seen::Removed).await?,
+                Event::Removed(removed) if removed.cause() == LOST => seen.send(Seen::Removed).await?,
                 Event::Reset(_)
                 | Event::Loaded(_)
                 | Event::Bookmark(_)
                 | Event::Draining(_)
                 | Event::MainChanged(_)
                 | Event::Replaced(_)
+                | Event::Removed(_)
                 | Event::Refused(_) => {}
             }
         }
