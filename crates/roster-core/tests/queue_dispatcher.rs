@@ -191,7 +191,7 @@ fn a_purge_forgets_what_was_handed_back_and_keeps_what_failed() {
     assert_eq!(desk.deliver(0), [(1, 1), (2, 1), (3, 1)]);
     let queue = desk.queues.queue(&jobs()).unwrap();
     desk.dispatcher.hand_back(queue, ONE, &[MessageId::new(1)]);
-    let _ = desk.dispatcher.fail(ONE, MessageId::new(2));
+    assert!(desk.dispatcher.fail(ONE, MessageId::new(2)).is_some());
     desk.apply(fail(2, 1, 500));
     desk.apply(Command::Purge { queue: jobs(), contents: Contents::Waiting });
     assert_eq!((desk.dispatcher.traffic().due, desk.dispatcher.traffic().in_flight), (1, 0));
