@@ -1,7 +1,7 @@
 //! Instances straight from the words of the core to the bytes of a message.
 //!
 //! A reading has many of them, and the messages of [`v1`] would cost a string for each text, only to be thrown
-//! away: half of what a node did for a reading of 20 instances (docs/performance.md).
+//! away (docs/performance.md).
 
 use prost::bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};

@@ -2,8 +2,8 @@
 //!
 //! HTTP/2 hands each answer to the socket by itself, and a write to a socket is dear: over loopback it carries the
 //! bytes all the way to the reader. Answers that come about in one go wait until the task of the connection has
-//! nothing left to do and leave together: the bytes are copied once more, and the processor time of a small
-//! reading falls by a third (docs/performance.md).
+//! nothing left to do and leave together: the bytes are copied once more, and far fewer writes are made
+//! (docs/performance.md).
 //!
 //! # Always true
 //! * **CK1, nothing stays behind**: when the task of a connection sleeps, all that was written is with the socket,

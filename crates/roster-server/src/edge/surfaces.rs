@@ -26,7 +26,7 @@ impl Surfaces {
     }
 
     pub(super) fn call(&self, request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
-        // The router would cost more than a small reading.
+        // What is called most passes by the router and its boxes.
         if is_of::<RegistryServer<RegistryApi>>(request.uri().path()) {
             return tower::Service::call(&mut self.registry.clone(), request);
         }
