@@ -229,7 +229,8 @@ async fn probe(
                     noticed.unacknowledged += 1;
                 }
                 Seen::Checked(latency, phase) => noticed.times(phase).checked.record(latency),
-                Seen::Unchecked => noticed.unchecked += 1,
+                // Whoever has said goodbye is not found any more.
+                Seen::Unchecked => noticed.unchecked += u64::from(phase != Phase::Over),
                 Seen::Suspected => noticed.suspected += 1,
                 Seen::Removed => noticed.removed += 1,
             },
