@@ -90,8 +90,8 @@ mod tests {
         v1::SessionResponse { response: Some(v1::session_response::Response::Farewell(farewell)) }
     }
 
-    fn encoded(messages: &[v1::SessionResponse]) -> impl Body<Data = bytes::Bytes, Error = Status> + Send + 'static {
-        let source = tokio_stream::iter(messages.to_vec().into_iter().map(Ok));
+    fn encoded(messages: Vec<v1::SessionResponse>) -> impl Body<Data = bytes::Bytes, Error = Status> + Send + 'static {
+        let source = tokio_stream::iter(messages.into_iter().map(Ok));
         let plain = SingleMessageCompressionOverride::default();
         EncodeBody::new_server(Sessions::default().encoder(), source, None, plain, None)
     }
@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn messages_larger_than_the_buffers_arrive_whole() {
         let messages = [farewell(1), farewell(STREAM_BUFFER_BYTES), farewell(200_000), farewell(0), farewell(70_000)];
-        let mut reading = pin!(Streaming::new_request(Sessions::default().decoder(), encoded(&messages), None, None));
+        let mut reading =
+            pin!(Streaming::new_request(Sessions::default().decoder(), encoded(messages.to_vec()), None, None));
         let mut context = Context::from_waker(Waker::noop());
         for message in messages {
             let Poll::Ready(Some(Ok(read))) = reading.as_mut().poll_next(&mut context) else { panic!("no message") };
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn a_large_message_takes_no_more_room_than_it_needs() {
         let message = farewell(100_000);
-        let mut body = Box::pin(encoded(std::slice::from_ref(&message)));
+        let mut body = Box::pin(encoded(vec![message.clone()]));
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(Some(Ok(frame))) = body.as_mut().poll_frame(&mut context) else { panic!("nothing") };
         let Ok(bytes) = frame.into_data() else { panic!("no data") };

@@ -115,7 +115,8 @@ pub(crate) fn run(serve: &Serve) -> anyhow::Result<Exit> {
 
 /// A node takes buffers of all sizes and gives them back, on many threads. In huge pages of 2 MiB each of them
 /// is zeroed far beyond what is used of it: that was two fifths of the processor time of publishing, and twice
-/// the memory of an idle node.
+/// the memory of an idle node. The allocator is built not to ask for them (`no_thp`), for it reserves its memory
+/// before this runs; some kernels give them unasked.
 fn use_small_pages() {
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "the kernel may use huge pages");

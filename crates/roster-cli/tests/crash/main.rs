@@ -12,6 +12,7 @@ mod benchmarks;
 mod cut_network;
 mod damaged_log;
 mod full_disk;
+mod idle_node;
 mod killed_consumer;
 mod killed_node;
 mod ledger;
