@@ -11,7 +11,7 @@ use super::tables::Place;
 use super::{Liveness, StateItem};
 
 impl Directory {
-    /// Checks D2 to D10 and D13 on the whole state.
+    /// Checks D2 to D10 and D14 on the whole state.
     ///
     /// # Panics
     /// When one does not hold, naming it.

@@ -6,7 +6,7 @@
 //! stopped for a snapshot any longer than that takes (docs/performance.md).
 //!
 //! # Always true
-//! * **D13, pages ascend**: each page has 1 to [`PAGE_MAX`] slots by ascending id, none below the key of its
+//! * **D14, pages ascend**: each page has 1 to [`PAGE_MAX`] slots by ascending id, none below the key of its
 //!   page or at the key of the next; more than half of them have a record; what is counted is there.
 
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Pages {
         let mut capacity = 1;
         if let Some(mut last) = self.pages.last_entry() {
             let page = last.get_mut();
-            debug_assert!(page.slots.last().is_none_or(|slot| slot.0 < id), "D13: instance {id} is not the newest");
+            debug_assert!(page.slots.last().is_none_or(|slot| slot.0 < id), "D14: instance {id} is not the newest");
             if page.slots.len() < PAGE_MAX {
                 let page = Arc::make_mut(page);
                 page.len += 1;
@@ -126,20 +126,20 @@ impl Pages {
     }
 
     /// # Panics
-    /// When D13 does not hold.
+    /// When D14 does not hold.
     pub(super) fn check_invariants(&self) {
         let next = self.pages.keys().skip(1).map(Some).chain([None]);
         for ((first, page), next) in self.pages.iter().zip(next) {
             let slots = &page.slots;
-            assert!((1..=PAGE_MAX).contains(&slots.len()), "D13: the page at {first} has {} slots", slots.len());
-            assert!(slots.is_sorted_by(|one, other| one.0 < other.0), "D13: the page at {first} is not in order");
-            assert!(slots[0].0 >= *first, "D13: the page at {first} begins below");
-            assert!(next.is_none_or(|next| slots[slots.len() - 1].0 < *next), "D13: the page at {first} ends beyond");
+            assert!((1..=PAGE_MAX).contains(&slots.len()), "D14: the page at {first} has {} slots", slots.len());
+            assert!(slots.is_sorted_by(|one, other| one.0 < other.0), "D14: the page at {first} is not in order");
+            assert!(slots[0].0 >= *first, "D14: the page at {first} begins below");
+            assert!(next.is_none_or(|next| slots[slots.len() - 1].0 < *next), "D14: the page at {first} ends beyond");
             let records = slots.iter().filter(|slot| slot.1.is_some()).count();
-            assert_eq!(records, page.len, "D13: the records of the page at {first}");
-            assert!(records * 2 > slots.len(), "D13: the page at {first} is half empty");
+            assert_eq!(records, page.len, "D14: the records of the page at {first}");
+            assert!(records * 2 > slots.len(), "D14: the page at {first} is half empty");
         }
-        assert_eq!(self.iter().count(), self.len, "D13: the number of records");
+        assert_eq!(self.iter().count(), self.len, "D14: the number of records");
     }
 }
 

@@ -28,8 +28,8 @@ impl DrainOrder {
 impl Book {
     /// Drains it until this deadline. False when there is nothing to drain.
     pub(in crate::registrar) fn drain(&mut self, key: Key, deadline: Instant) -> bool {
-        let drainable = |entry: &Box<super::Entry>| entry.desire == Desire::Registered && entry.instance.is_some();
-        if !self.entries.get(&key).is_some_and(drainable) {
+        let drainable = |entry: &super::Entry| entry.desire == Desire::Registered && entry.instance.is_some();
+        if !self.entries.get(&key).is_some_and(|entry| drainable(entry)) {
             return false;
         }
         self.drains.insert(key, DrainOrder { deadline, progress: DrainProgress::default() });

@@ -14,9 +14,9 @@ use super::super::publishing::{Producers, Publications};
 use super::super::queue;
 use super::super::session::{self, Session};
 use super::answer::{Answer, Errand, Schedule, now};
-use super::helper::Helper;
 use super::producers::BYTES;
 use super::watches::{PREFIX, WEIGHT_BASE};
+use super::worker_process::WorkerProcess;
 use crate::commands::words;
 use crate::exit::{Ending, Exit};
 use crate::render::Measured;
@@ -93,7 +93,7 @@ pub(in super::super) async fn run(load: &ClientLoad, node: &BenchNode) -> anyhow
             Part::Watches => load.watches(node).await?,
             Part::Registrations => {
                 let errand = Errand::Registrations { instances: load.registrations, idle: load.idle };
-                Helper::start(node.url(), &errand)?.end().await?
+                WorkerProcess::start(node.url(), &errand)?.end().await?
             }
             Part::Producers => load.producers(node).await?,
             Part::Consumers => load.consumers(node).await?,
@@ -122,13 +122,13 @@ impl ClientLoad {
         }
         let changes = if instances == 0 { 0 } else { self.changes };
         let errand = Errand::Watches { services: self.services, instances: self.instances, changes, idle: self.idle };
-        let mut helper = Helper::start(node.url(), &errand)?;
+        let mut process = WorkerProcess::start(node.url(), &errand)?;
         let schedule = async {
             if changes > 0 {
-                let ready: String = helper.hear().await?;
+                let ready: String = process.hear().await?;
                 ensure!(ready == "ready", "the measured process said {ready:?}");
                 let schedule = Schedule::from_now(Duration::from_secs(1) / self.rate);
-                helper.say(&schedule).await?;
+                process.say(&schedule).await?;
                 return Ok(Some(schedule));
             }
             anyhow::Ok(None)
@@ -137,7 +137,7 @@ impl ClientLoad {
         if let Some(schedule) = schedule {
             self.change(&mut session, schedule).await?;
         }
-        let answer = attend(&mut session, helper.end()).await?;
+        let answer = attend(&mut session, process.end()).await?;
         session.goodbye().await?;
         Ok(answer)
     }
@@ -202,7 +202,7 @@ impl ClientLoad {
             producers: self.fellows,
             idle: self.idle,
         };
-        let answer = Helper::start(node.url(), &errand)?.end().await?;
+        let answer = WorkerProcess::start(node.url(), &errand)?.end().await?;
         let kept = client.queues().get(&name).await.context("look at the queue")?.waiting;
         client.queues().delete(&name).await.context("remove the queue")?;
         ensure!(kept == self.messages, "{kept} messages are in the queue, and not {}", self.messages);
@@ -229,7 +229,7 @@ impl ClientLoad {
             consumers: self.fellows,
             idle: self.idle,
         };
-        let answer = Helper::start(node.url(), &errand)?.end().await?;
+        let answer = WorkerProcess::start(node.url(), &errand)?.end().await?;
         let left = client.queues().get(&name).await.context("look at the queue")?;
         client.queues().delete(&name).await.context("remove the queue")?;
         let left = left.waiting + left.in_flight + left.failed + left.dead;

@@ -6,13 +6,13 @@
 
 mod answer;
 mod consumers;
-mod helper;
 mod load;
 mod producers;
 mod registrations;
 mod usage;
 mod watches;
 mod worker;
+mod worker_process;
 
 pub(super) use load::{ClientLoad, run};
 pub(super) use worker::{ClientWorker, run as work};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use roster_client::{Announcement, Handle, State};
 
 use super::super::node::BenchNode;
@@ -50,8 +50,7 @@ fn announcement(number: u32) -> anyhow::Result<Announcement> {
 }
 
 async fn active(handle: &Handle) -> anyhow::Result<()> {
-    match handle.settled().await {
-        State::Active { .. } => Ok(()),
-        other => bail!("a registration is not active, but {other:?}"),
-    }
+    let state = handle.settled().await;
+    ensure!(matches!(state, State::Active { .. }), "a registration is not active, but {state:?}");
+    Ok(())
 }

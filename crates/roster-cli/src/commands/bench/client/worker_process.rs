@@ -13,13 +13,13 @@ use super::answer::{Answer, Errand};
 
 /// Killed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Helper {
+pub(super) struct WorkerProcess {
     child: Child,
     words: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Helper {
+impl WorkerProcess {
     /// # Errors
     /// When it cannot be started.
     pub(super) fn start(url: &str, errand: &Errand) -> anyhow::Result<Self> {
