@@ -45,14 +45,22 @@ impl Reader {
         first.instances.iter().map(|instance| words(instance, main)).collect()
     }
 
-    /// As soon as it reads so.
+    /// As soon as it reads so. Until then it may change between two readings.
     async fn reads(&mut self, service: &str, expected: &[&str]) {
         let reading = async {
-            while self.read(service).await != expected {
+            while self.glance(service).await != expected {
                 tokio::task::yield_now().await;
             }
         };
         soon(&expected.join(", "), reading).await;
+        assert_eq!(self.read(service).await, expected);
+    }
+
+    async fn glance(&mut self, service: &str) -> Vec<String> {
+        let list = self.list(service).await;
+        let main = self.registry.get_main(v1::GetMainRequest { service: service.into() }).await.unwrap().into_inner();
+        let main = main.main.map_or(0, |main| main.id);
+        list.instances.iter().map(|instance| words(instance, main)).collect()
     }
 }
 

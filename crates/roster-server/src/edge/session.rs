@@ -77,7 +77,8 @@ impl SessionStream {
                 Err(_) => return self.protocol_error("no `hello` came in time"),
                 Ok(Ok(None) | Err(_)) => return,
             };
-            let stream = match self.attach(hello).await {
+            // What comes once is not kept in the task while the stream lives.
+            let stream = match Box::pin(self.attach(hello)).await {
                 Ok(attached) => attached,
                 Err(refusal) => return self.refuse(&refusal),
             };
@@ -146,7 +147,8 @@ impl SessionStream {
                 }
                 Some(Wire::Goodbye(_)) => {
                     let goodbye = self.desk.submit(Command::CloseSession { session, attachment });
-                    return self.while_heard(stream, goodbye).await.is_some_and(|said| said.is_ok());
+                    let said = Box::pin(self.while_heard(stream, goodbye)).await;
+                    return said.is_some_and(|said| said.is_ok());
                 }
                 Some(Wire::Hello(_)) => {
                     self.link.end(Reason::Protocol, "`hello` comes once, first");
@@ -205,12 +207,16 @@ impl SessionStream {
         }
     }
 
-    /// Waits until so many bytes may be on their way to the log.
+    /// So many bytes on their way to the log.
     async fn ticket(&self, stream: Attached, bytes: usize) -> Ticketed {
-        let budget = &self.desk.budget;
-        if let Some(ticket) = budget.try_enter(bytes) {
-            return Ticketed::Entered(ticket);
+        match self.desk.budget.try_enter(bytes) {
+            Some(ticket) => Ticketed::Entered(ticket),
+            None => Box::pin(self.wait_for_ticket(stream, bytes)).await,
         }
+    }
+
+    async fn wait_for_ticket(&self, stream: Attached, bytes: usize) -> Ticketed {
+        let budget = &self.desk.budget;
         let Some(_waiting) = budget.wait(bytes) else {
             let limit = "bytes that wait for the log (limits.waiting-bytes)";
             return Ticketed::Refused(too_much(limit, self.desk.limits.waiting_bytes.as_u64()));
