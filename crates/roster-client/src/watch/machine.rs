@@ -31,8 +31,7 @@ use crate::stream::{Loss, Step};
 
 /// Acknowledgements that a drain may wait for go at most this often.
 const ACKNOWLEDGE_SOON: Duration = Duration::from_millis(10);
-/// The others. Each of them costs a request; one for each change was a third of what a change cost a process
-/// (docs/performance.md).
+/// The others. Each acknowledgement is a request of its own, which wakes two more tasks and the node.
 const ACKNOWLEDGE_EVENTUALLY: Duration = Duration::from_secs(1);
 /// Subscriptions of one message.
 const SUBSCRIPTIONS_PER_MESSAGE_MAX: usize = 1024;

@@ -5,8 +5,8 @@
 //!   reader is told once to look at the view, which has everything.
 //! * **Q2, the view is ahead**: whoever reads an event finds at least that state in the view.
 //!
-//! A queue that was read empty keeps no memory: one that told a state of twenty instances would keep half as much
-//! as the state itself (docs/performance.md).
+//! A queue that was read empty keeps no memory: one that told a whole state would keep the room for it, as long
+//! as it is watched (docs/performance.md).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

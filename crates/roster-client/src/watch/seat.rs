@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use super::queue::Queue;
 
-/// Whether there is a whole state, for those who wait for it. A `tokio::sync::watch` would take ten times the
-/// memory, for each watch of a process.
+/// Whether there is a whole state, for those who wait for it. A `tokio::sync::watch` has nine lists of
+/// waiters, for each watch of a process.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     outcome: Mutex<Option<Outcome>>,
