@@ -29,24 +29,31 @@ impl<C: Codec> Records<C> {
 
     /// Adds one command.
     pub fn push(&mut self, command: &C::Command) {
-        let Some(length) = C::command_len(command) else {
-            let mut scratch = std::mem::take(&mut self.scratch);
-            scratch.clear();
-            C::encode_command(command, &mut scratch);
-            debug_assert_eq!(C::decode_command(&scratch).as_ref(), Ok(command), "a command decodes to itself");
-            self.push_encoded(&scratch);
-            self.scratch = scratch;
-            return;
-        };
+        let Some(length) = C::command_len(command) else { return self.push_by_way_of_scratch(command) };
+        let prefix = self.bytes.len();
         self.bytes.reserve(length + prost::length_delimiter_len(length));
         prost::encoding::encode_varint(length as u64, &mut self.bytes);
         let begin = self.bytes.len();
         C::encode_command(command, &mut self.bytes);
         let record = self.bytes.get(begin..).unwrap_or_default();
         debug_assert_eq!(record.len(), length, "a command is as long as it says");
+        if record.len() != length {
+            // A wrong prefix would make all of the batch unreadable, under a checksum that is right.
+            self.bytes.truncate(prefix);
+            return self.push_by_way_of_scratch(command);
+        }
         debug_assert_eq!(C::decode_command(record).as_ref(), Ok(command), "a command decodes to itself");
         self.count += 1;
         self.largest = self.largest.max(length);
+    }
+
+    fn push_by_way_of_scratch(&mut self, command: &C::Command) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        C::encode_command(command, &mut scratch);
+        debug_assert_eq!(C::decode_command(&scratch).as_ref(), Ok(command), "a command decodes to itself");
+        self.push_encoded(&scratch);
+        self.scratch = scratch;
     }
 
     /// Adds one command that is encoded already.

@@ -4,7 +4,7 @@
 //! timers. It never waits for anybody: what it sends goes into bounded boxes whose readers may be slow.
 //!
 //! It has two lanes of mail. What is logged, signs of life and who asks for them are taken in first; reads and
-//! watches have a turn after each turn of those, so that neither lane starves the other.
+//! watches have a turn after each handful of those, so that neither lane starves the other.
 //!
 //! The directory is moved into it: nobody else can read or change it, others send mail.
 //!

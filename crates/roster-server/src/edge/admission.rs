@@ -48,10 +48,11 @@ impl Kind {
         match (service, method) {
             ("Registry", "Session" | "Watch") | ("Queues", "PublishStream" | "Consume") => None,
             ("Registry", "Check") => Some(Self::Check),
-            ("Registry" | "Queues", _) => Some(Self::Call),
             // As long as the logs take.
-            ("Admin", "Rebuild") => None,
-            ("Admin", _) => Some(Self::Admin),
+            ("Admin", "Rebuild") | ("Queues", "RequeueDead") => None,
+            // A storm of reads does not keep out whoever is to end it.
+            ("Registry", "Drain" | "SetCutover") | ("Admin", _) => Some(Self::Admin),
+            ("Registry" | "Queues", _) => Some(Self::Call),
             (_, _) => None,
         }
     }
@@ -110,5 +111,7 @@ mod tests {
         assert_eq!(Kind::of("/roster.v1.Queues/Publish"), Some(Kind::Call));
         assert_eq!(Kind::of("/roster.v1.Registry/Check"), Some(Kind::Check));
         assert_eq!(Kind::of("/roster.v1.Admin/GetStatus"), Some(Kind::Admin));
+        assert_eq!(Kind::of("/roster.v1.Registry/Drain"), Some(Kind::Admin));
+        assert_eq!(Kind::of("/roster.v1.Queues/RequeueDead"), None);
     }
 }

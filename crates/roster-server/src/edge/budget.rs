@@ -2,7 +2,8 @@
 //!
 //! What is under way stands in front of everything that comes later, so that it bounds how long a lone command
 //! waits while others send as much as they can. What waits was read and is in memory: who would wait beyond
-//! that is refused, and tries again later.
+//! that is refused, and tries again later. A lone command (a session that returns or says goodbye, a word of an
+//! operator) has places of its own: it does not wait behind what waits, or whoever returns in time would be lost.
 //!
 //! # Always true
 //! * **N4, as much as there is**: what is under way and what waits are never more than their bounds; one that is
@@ -16,6 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes are counted in units of this size; the smallest submission is one unit.
 const UNIT_BYTES: usize = 1024;
 
+/// Lone commands under way at a time; each takes no more than a unit.
+const LONE_MAX: usize = 1024;
+
 /// A part of a budget; given back when dropped.
 pub(crate) type Ticket = OwnedSemaphorePermit;
 
@@ -26,6 +30,7 @@ pub(crate) struct Budget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     under_way: Part,
+    lone: Arc<Semaphore>,
     waiting: Part,
     refused: AtomicU64,
 }
@@ -62,6 +67,7 @@ impl Budget {
     pub(crate) fn new(under_way: usize, waiting: usize) -> Self {
         Self(Arc::new(Inner {
             under_way: Part::new(under_way),
+            lone: Arc::new(Semaphore::new(LONE_MAX)),
             waiting: Part::new(waiting),
             refused: AtomicU64::new(0),
         }))
@@ -69,7 +75,12 @@ impl Budget {
 
     /// How many submissions can be under way at most.
     pub(crate) fn submissions_max(&self) -> usize {
-        self.0.under_way.units
+        self.0.under_way.units + LONE_MAX
+    }
+
+    /// A place for one command that comes alone.
+    pub(crate) async fn enter_alone(&self) -> Option<Ticket> {
+        self.0.lone.clone().acquire_owned().await.ok()
     }
 
     /// So many more bytes under way, when they may be at once.
@@ -108,7 +119,18 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_lone_command_does_not_wait_behind_what_waits() {
+        let budget = Budget::new(UNIT_BYTES, 2 * UNIT_BYTES);
+        let _entered = budget.enter(1).await.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(std::pin::pin!(budget.enter(1)).poll(&mut context).is_pending());
+        let Poll::Ready(Some(_)) = std::pin::pin!(budget.enter_alone()).poll(&mut context) else { panic!("it waits") };
+    }
 
     #[tokio::test]
     async fn what_waits_is_bounded_and_who_would_wait_beyond_it_is_refused() {

@@ -24,8 +24,8 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 const WRITE_BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
-    /// Memory for what waits. A connection has something waiting only while its task runs, so that the
-    /// connections of a thread share it, and an idle one needs none.
+    /// Memory for what waits. Unless its socket is full, a connection has something waiting only while its task
+    /// runs, so that the connections of a thread share it, and an idle one needs none.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -69,13 +69,25 @@ impl<S: AsyncWrite + Unpin> Held<S> {
                 count => self.written += count,
             }
         }
+        self.keep_only(Vec::new());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Of what waits for a full socket, no more memory than it is long: its reader may be slow for ever.
+    fn shed(&mut self) {
+        let left = &self.waiting[self.written..];
+        if self.waiting.capacity() > 2 * left.len() {
+            self.keep_only(left.to_vec());
+        }
+    }
+
+    fn keep_only(&mut self, left: Vec<u8>) {
         self.written = 0;
-        let mut spare = std::mem::take(&mut self.waiting);
+        let mut spare = std::mem::replace(&mut self.waiting, left);
         spare.clear();
         if spare.capacity() > 0 {
             SPARE.set(spare);
         }
-        Poll::Ready(Ok(()))
     }
 
     fn poll_hold(
@@ -158,7 +170,7 @@ impl<S: AsyncWrite + Unpin, F: Future> Future for Uncorking<S, F> {
         }
         match held.poll_drain(cx) {
             Poll::Ready(Ok(())) => debug_assert!(held.waiting.is_empty(), "CK1"),
-            Poll::Pending => {}
+            Poll::Pending => held.shed(),
             Poll::Ready(Err(error)) => {
                 // Told to the connection when it reads or writes again, which it is woken for.
                 (held.waiting, held.written) = (Vec::new(), 0);
@@ -252,6 +264,7 @@ mod tests {
             })
         });
         assert!(poll(&mut connection).is_pending());
+        assert_eq!(lock(&connection.held).waiting.capacity(), b"wo".len(), "what a slow reader keeps");
         room.lock().unwrap().as_mut().map(|room| *room = 100).unwrap();
         assert!(poll(&mut connection).is_pending());
         assert_eq!(taken.lock().unwrap().concat(), b"one two", "CK1");

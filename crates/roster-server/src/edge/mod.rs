@@ -90,7 +90,7 @@ impl Desk {
     /// Logs one command and waits until it is applied.
     pub(crate) async fn submit(&self, command: Command) -> Result<(Position, Outcome), Status> {
         let (reply, answer) = oneshot::channel();
-        let ticket = self.budget.enter(0).await.ok_or_else(stopping)?;
+        let ticket = self.budget.enter_alone().await.ok_or_else(stopping)?;
         let submission = Submission::new(vec![command], Origin::Unary { reply, ticket });
         send(&self.writer, WriterMail::Submission(submission)).await?;
         answer.await.map_err(|_| stopping())?.map_err(|refusal| status_of(&refusal))

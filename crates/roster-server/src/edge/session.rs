@@ -11,6 +11,7 @@ use roster_proto::v1;
 use roster_proto::v1::farewell::Reason;
 use roster_proto::v1::refusal::Code;
 use sha2::{Digest, Sha256};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,8 +29,10 @@ const SECRET_BYTES: usize = 16;
 const OPERATIONS_PER_TURN: usize = 512;
 /// The places that a message with as many operations as it may have takes beside its own.
 const FULL_MESSAGE_PLACES: usize = 15;
-/// A stream that waits for the log is heard this often.
-const HEARD_INTERVAL: Duration = Duration::from_millis(100);
+/// A stream that waits for the log is heard this often: more often than a check waits for its answer.
+const HEARD_INTERVAL: Duration = Duration::from_millis(300);
+/// What an operation takes in memory beside its record, about: the command, and its place among the answers.
+const OPERATION_BYTES: usize = 256;
 /// How long a drain is reported on when the caller names no deadline.
 pub(super) const DRAIN_MILLIS_DEFAULT: u32 = 10_000;
 
@@ -103,7 +106,7 @@ impl SessionStream {
         };
         let (reply, answer) = oneshot::channel();
         let gone = || roster_proto::convert::unavailable("the node stops");
-        let ticket = self.desk.budget.enter(0).await.ok_or_else(gone)?;
+        let ticket = self.desk.budget.enter_alone().await.ok_or_else(gone)?;
         let submission = Submission::new(vec![command], Origin::Attach { link: self.link.clone(), reply, ticket });
         send(&self.desk.writer, WriterMail::Submission(submission)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -176,7 +179,8 @@ impl SessionStream {
         }
         self.link.answer(refused, None);
         let submission = submission::Submission::<roster_store::Directory, ()>::new(commands, ());
-        let ticket = match self.ticket(stream, submission.records.bytes_len()).await {
+        let bytes = submission.records.bytes_len() + requests.len() * OPERATION_BYTES;
+        let ticket = match self.ticket(stream, bytes).await {
             Ticketed::Entered(ticket) => Some(ticket),
             Ticketed::Refused(refusal) => {
                 let refused = |request: Request| {
@@ -200,9 +204,11 @@ impl SessionStream {
             tokio::select! {
                 biased;
                 done = &mut waiting => return Some(done),
-                () = tokio::time::sleep(HEARD_INTERVAL) => {
-                    self.desk.tell_soon(DirectorMail::Heard(stream)).await.ok()?;
-                }
+                // When the director has no room for it, it is behind itself, and says so by not ageing anybody.
+                () = tokio::time::sleep(HEARD_INTERVAL) => match self.desk.urgent.try_send(DirectorMail::Heard(stream)) {
+                    Ok(()) | Err(TrySendError::Full(_)) => {}
+                    Err(TrySendError::Closed(_)) => return None,
+                },
             }
         }
     }

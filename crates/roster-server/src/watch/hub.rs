@@ -14,6 +14,7 @@ use smol_str::SmolStr;
 use super::StreamId;
 use super::outbox::{Outbox, Parcel};
 use super::recent::{Recent, encoded_events};
+use super::routes::Routes;
 use super::state_copy::StateCopy;
 
 /// A group above this size is not sent as such: its watchers get the state instead, piece by piece.
@@ -54,27 +55,15 @@ struct StreamEntry {
     dirty: bool,
     /// Something was delivered since the last bookmark.
     busy: bool,
-}
-
-/// The watches of one selector on one stream.
-#[derive(Debug, Default)]
-struct Route {
-    watches: Vec<u64>,
-    shared: Option<Arc<[u64]>>,
-}
-
-impl Route {
-    fn shared(&mut self) -> Arc<[u64]> {
-        self.shared.get_or_insert_with(|| Arc::from(self.watches.as_slice())).clone()
-    }
+    /// Its outbox was emptied, and it has not read on.
+    parked: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct WatchHub {
     settings: WatchSettings,
     streams: HashMap<StreamId, StreamEntry>,
-    /// By the text of the selector.
-    routes: HashMap<SmolStr, BTreeMap<StreamId, Route>>,
+    routes: Routes,
     /// Copies that are being read.
     copies: HashMap<SmolStr, Weak<StateCopy>>,
     recent: Recent,
@@ -90,7 +79,7 @@ impl WatchHub {
         Self {
             settings,
             streams: HashMap::new(),
-            routes: HashMap::new(),
+            routes: Routes::default(),
             copies: HashMap::new(),
             recent: Recent::new(start, settings.resume_bytes),
             dirty: Vec::new(),
@@ -108,6 +97,7 @@ impl WatchHub {
             acknowledged: Position::default(),
             dirty: false,
             busy: true,
+            parked: false,
         };
         self.streams.insert(stream, entry);
         outbox
@@ -118,11 +108,7 @@ impl WatchHub {
         self.generation += 1;
         self.watches -= entry.watches.len();
         for selector in entry.watches.values() {
-            let Some(route) = self.routes.get_mut(selector.as_str()) else { continue };
-            route.remove(&stream);
-            if route.is_empty() {
-                self.routes.remove(selector.as_str());
-            }
+            self.routes.remove_stream(selector.as_str(), stream);
         }
         entry.outbox.close();
     }
@@ -156,11 +142,9 @@ impl WatchHub {
             return Err(format!("a stream carries {max} watches at most; open another stream"));
         }
         entry.watches.insert(watch, selector.clone());
+        self.routes.add(selector.as_str(), stream, watch, entry.parked);
         self.generation += 1;
         self.watches += 1;
-        let route = self.routes.entry(SmolStr::new(selector.as_str())).or_default().entry(stream).or_default();
-        route.watches.push(watch);
-        route.shared = None;
 
         let only: Arc<[u64]> = Arc::from([watch]);
         let missed = resume
@@ -185,17 +169,7 @@ impl WatchHub {
         };
         self.generation += 1;
         self.watches -= 1;
-        let Some(routes) = self.routes.get_mut(selector.as_str()) else { return };
-        if let Some(route) = routes.get_mut(&stream) {
-            route.watches.retain(|other| *other != watch);
-            route.shared = None;
-            if route.watches.is_empty() {
-                routes.remove(&stream);
-            }
-        }
-        if routes.is_empty() {
-            self.routes.remove(selector.as_str());
-        }
+        self.routes.remove(selector.as_str(), stream, watch);
     }
 
     /// The reader of an emptied outbox reads on: puts the whole state of each of its watches in.
@@ -205,8 +179,11 @@ impl WatchHub {
         revision: Position,
         mut state: impl FnMut(&Selector) -> Vec<Event>,
     ) {
-        let Some(entry) = self.streams.get(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
         entry.outbox.reopen();
+        if std::mem::take(&mut entry.parked) {
+            entry.watches.values().for_each(|selector| self.routes.unpark(selector.as_str(), stream));
+        }
         let mut by_selector: BTreeMap<&Selector, Vec<u64>> = BTreeMap::new();
         for (watch, selector) in &entry.watches {
             by_selector.entry(selector).or_default().push(*watch);
@@ -269,7 +246,7 @@ impl WatchHub {
         for of_service in events.chunk_by(|one, next| one.service() == next.service()) {
             let mut encoded = None;
             for text in selectors_of(of_service[0].service()) {
-                if self.routes.contains_key(text) {
+                if self.routes.has_told(text) {
                     let group = encoded.get_or_insert_with(|| encoded_events(position, of_service));
                     told.entry(text).or_default().push(group.clone());
                 }
@@ -281,28 +258,40 @@ impl WatchHub {
     }
 
     fn deliver(&mut self, selector: &str, group: &Bytes) {
-        let Some(routes) = self.routes.get_mut(selector) else { return };
-        for (stream, route) in routes {
-            let Some(entry) = self.streams.get_mut(stream) else { continue };
+        let mut emptied = Vec::new();
+        for (stream, route) in self.routes.told(selector) {
+            let Some(entry) = self.streams.get_mut(&stream) else { continue };
             if group.len() > GROUP_BYTES_MAX {
                 entry.outbox.overflow();
-            } else {
-                entry.outbox.put(Parcel::Group { watches: route.shared(), group: group.clone() });
+                emptied.push(stream);
+            } else if entry.outbox.put(Parcel::Group { watches: route.shared(), group: group.clone() }) {
+                emptied.push(stream);
             }
             entry.busy = true;
             if !std::mem::replace(&mut entry.dirty, true) {
-                self.dirty.push(*stream);
+                self.dirty.push(stream);
             }
         }
+        emptied.into_iter().for_each(|stream| self.park(stream));
     }
 
     fn put(&mut self, stream: StreamId, parcel: Parcel) {
         let Some(entry) = self.streams.get_mut(&stream) else { return };
-        entry.outbox.put(parcel);
+        let emptied = entry.outbox.put(parcel);
         entry.busy = true;
         if !std::mem::replace(&mut entry.dirty, true) {
             self.dirty.push(stream);
         }
+        if emptied {
+            self.park(stream);
+        }
+    }
+
+    /// Passes the stream by until it reads on.
+    fn park(&mut self, stream: StreamId) {
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        entry.parked = true;
+        entry.watches.values().for_each(|selector| self.routes.park(selector.as_str(), stream));
     }
 
     /// Wakes each stream that something was put in for, once.
@@ -345,10 +334,7 @@ impl WatchHub {
 
     /// Of the streams that watch this service: how many have taken in that position, and how many there are.
     pub(crate) fn seen(&self, service: &ServiceName, position: Position) -> (u32, u32) {
-        let mut watchers: Vec<StreamId> = selectors_of(service)
-            .filter_map(|text| self.routes.get(text))
-            .flat_map(|routes| routes.keys().copied())
-            .collect();
+        let mut watchers: Vec<StreamId> = selectors_of(service).flat_map(|text| self.routes.streams(text)).collect();
         watchers.sort_unstable();
         watchers.dedup();
         let seen = watchers

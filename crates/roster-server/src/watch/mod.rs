@@ -3,6 +3,7 @@
 mod hub;
 mod outbox;
 mod recent;
+mod routes;
 mod state_copy;
 
 pub(crate) use hub::{Subscription, WatchHub, WatchSettings};

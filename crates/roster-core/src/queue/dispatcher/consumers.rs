@@ -139,8 +139,8 @@ impl Consumers {
     /// Throws away the ranks that are no more, when they are as many as the consumers.
     fn sift_ranks(&mut self) {
         if self.ranks.len() > 2 * self.by_id.len() + RANKS_LEAST {
-            let consumers = self.seats.iter().zip(0..);
-            self.ranks = consumers.filter_map(|(one, seat)| Some((one.as_ref()?.rank?, Seat(seat)))).collect();
+            let ranks = self.by_id.values().filter_map(|&seat| Some((self.at(seat)?.rank?, seat)));
+            self.ranks = ranks.collect();
         }
     }
 
