@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::{bench, steps, test};
+use crate::{steps, test};
 
 /// # Errors
 /// At the first step that fails.
@@ -14,7 +14,6 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
         &["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "--deny", "warnings"],
     )?;
     test::run(root)?;
-    bench::counts(root)?;
     steps::cargo(root, &["build", "--release", "--locked", "--package", "roster-cli"])?;
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsStr::new("target").into());
     let roster = root.join(target).join("release").join("roster");

@@ -18,10 +18,9 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
-    /// Everything that must pass before a change is merged: format, lints, tests, instruction counts, release
-    /// build, demo.
+    /// Everything that must pass before a change is merged: format, lints, what `test` does, release build, demo.
     Ci,
-    /// The tidy checks, all tests with the doc tests, and the examples that end by themselves.
+    /// The tidy checks, the examples that end by themselves, instruction counts, and all tests with the doc tests.
     Test,
     /// The rules of the repository that a program can check.
     Tidy,

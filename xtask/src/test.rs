@@ -1,12 +1,13 @@
-//! `cargo xtask test`: the tidy checks, every test with the doc tests, and the examples that end by
-//! themselves. Needs nothing but the Rust toolchain and a C compiler; uses cargo-nextest when it is there.
+//! `cargo xtask test`: the tidy checks, the examples that end by themselves, the instruction counts, and every test
+//! with the doc tests. Needs nothing but the Rust toolchain and a C compiler; uses cargo-nextest when it is there, and
+//! counts instructions where valgrind is there or can be installed.
 
 use std::path::Path;
 
 use anyhow::Context;
 
-use crate::steps;
 use crate::tidy::{self, Tree};
+use crate::{bench, steps};
 
 /// An example whose module head says so is run; any other is only built, for it may serve for ever.
 const ENDS: &str = "ends by itself";
@@ -17,6 +18,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     tidy::run(root)?;
     let examples = run_examples(root)?;
     println!("{examples} examples ran to their end");
+    bench::gate(root)?;
     let common = ["--workspace", "--all-features", "--locked"];
     if steps::has_cargo_command("nextest") {
         steps::cargo(root, &[&["test"][..], &common, &["--doc"]].concat())?;

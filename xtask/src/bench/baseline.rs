@@ -32,6 +32,14 @@ pub(crate) fn save(root: &Path, toolchain: &str, counts: &Counts) -> anyhow::Res
     Ok(())
 }
 
+/// Whether counts are committed for this toolchain.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn knows(root: &Path, toolchain: &str) -> anyhow::Result<bool> {
+    Ok(read(root)?.contains_key(toolchain))
+}
+
 /// # Errors
 /// When a benchmark costs more than it may, when one is missing on either side, or when nothing is
 /// committed for this toolchain.

@@ -18,17 +18,23 @@ const END: &str = "<!-- measured:end -->";
 /// What was measured, on which machine, and how quiet it was.
 pub(super) fn head(record: &Record) -> String {
     let Conditions { processor, cores, memory_gib, kernel, .. } = &record.before;
-    let after = record.after.as_ref().unwrap_or(&record.before);
+    // Without it the run was ended before its end.
+    let after = record.after.as_ref().map(|after| {
+        format!(" Afterwards the sync took {} µs, and the load average was {}.", after.sync_us, after.load)
+    });
     let mut text = format!(
         "\n### Conditions\n\n\
          * {cores} cores ({processor}), {memory_gib} GiB, Linux {kernel}; clients and servers share the cores and \
          the loopback.\n\
-         * Appending {} bytes and syncing them took {} µs before and {} µs after (median). Load average before: {}; \
-         after: {}.\n\
+         * Appending {} bytes and syncing them took {} µs before the run (median), at a load average of {}.{}\n\
          * {} rounds, in each of which every system did everything in turn, on a new folder of the same disk. \
          A figure is the median, with the least and the most in brackets.\n\
          * Every server syncs before it answers, except where its name says otherwise.\n",
-        512, record.before.sync_us, after.sync_us, record.before.load, after.load, record.rounds
+        512,
+        record.before.sync_us,
+        record.before.load,
+        after.unwrap_or_default(),
+        record.rounds
     );
     for (name, version) in &record.versions {
         let commit = if name == "Roster" { format!(", commit {}", record.commit) } else { String::new() };

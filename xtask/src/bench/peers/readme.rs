@@ -39,7 +39,13 @@ const HEADLINES: [Headline; 7] = [
         "300,000 instances, killed and whole again",
         "30 万实例,被杀后恢复完整",
     ),
-    ("W6", "per_second", System::Etcd, "unary reads of a service of 20 a second", "每秒读取一个 20 实例服务的次数"),
+    (
+        "W6",
+        "per_second",
+        System::Etcd,
+        "unary reads a second of services of 20 that do not change meanwhile",
+        "每秒读取 20 实例服务的次数（期间服务不变）",
+    ),
     ("W7 publish 5", "per_second", System::Redis, "durable messages published a second", "每秒持久化发布消息数"),
     ("W7 publish and", "per_second", System::Redis, "published and consumed a second", "每秒发布并消费消息数"),
 ];
