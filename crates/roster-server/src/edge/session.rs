@@ -204,7 +204,7 @@ impl SessionStream {
             tokio::select! {
                 biased;
                 done = &mut waiting => return Some(done),
-                // When the director has no room for it, it is behind itself, and says so by not ageing anybody.
+                // A full lane has enough to take in; the next time says it as well.
                 () = tokio::time::sleep(HEARD_INTERVAL) => match self.desk.urgent.try_send(DirectorMail::Heard(stream)) {
                     Ok(()) | Err(TrySendError::Full(_)) => {}
                     Err(TrySendError::Closed(_)) => return None,

@@ -3,7 +3,7 @@
 //! # Always true
 //! * **O3, who does not read costs nothing**: a stream whose outbox was emptied is parked, and passed by in whatever is
 //!   told until it reads on. With 512 streams that watched everything and never read, looking at each of them for each
-//!   event took all of the director: 25,000 changes a second were left of 800,000 (`roster bench overload`).
+//!   event took more than four fifths of the director, which was full (docs/performance.md, "Too much work").
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

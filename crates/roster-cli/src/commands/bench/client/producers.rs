@@ -45,9 +45,7 @@ pub(super) async fn measure(
         producer.last_sequence().await.context("begin to publish")?;
     }
     let together = usage::settled().await?;
-    let (since, cpu) = (Instant::now(), usage::cpu());
-    tokio::time::sleep(idle).await;
-    let idle_cpu = (usage::cpu() - cpu).as_secs_f64() * 1e6 / since.elapsed().as_secs_f64();
+    let idle_cpu = usage::cpu_us_per_second(idle).await;
 
     let figures = vec![
         Figure::count("published_messages", messages),

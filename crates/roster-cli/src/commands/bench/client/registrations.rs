@@ -26,9 +26,7 @@ pub(super) async fn measure(node: &BenchNode, instances: u32, idle: Duration) ->
     let (elapsed, spent) = (start.elapsed(), usage::cpu() - cpu);
     let after = usage::settled().await?;
 
-    let (since, cpu) = (Instant::now(), usage::cpu());
-    tokio::time::sleep(idle).await;
-    let idle_cpu = (usage::cpu() - cpu).as_secs_f64() * 1e6 / since.elapsed().as_secs_f64();
+    let idle_cpu = usage::cpu_us_per_second(idle).await;
     registrar.close().await.context("say goodbye")?;
 
     let each = f64::from(instances);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::time::{ClockId, clock_gettime};
@@ -20,6 +20,13 @@ const ESTABLISHED: &str = "01";
 pub(super) fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+/// Microseconds of processor time in each second of a span in which nothing is asked of the SDK.
+pub(super) async fn cpu_us_per_second(idle: Duration) -> f64 {
+    let (since, before) = (Instant::now(), cpu());
+    tokio::time::sleep(idle).await;
+    (cpu() - before).as_secs_f64() * 1e6 / since.elapsed().as_secs_f64()
 }
 
 /// The resident memory, when it has stopped changing.

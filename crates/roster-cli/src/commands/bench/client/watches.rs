@@ -77,9 +77,7 @@ pub(super) async fn measure(
     ensure!(known == expected, "{known} instances are in the views, and not {expected}");
     let after = usage::settled().await?;
 
-    let (since, cpu) = (Instant::now(), usage::cpu());
-    tokio::time::sleep(idle).await;
-    let idle_cpu = (usage::cpu() - cpu).as_secs_f64() * 1e6 / since.elapsed().as_secs_f64();
+    let idle_cpu = usage::cpu_us_per_second(idle).await;
 
     let growth = after as f64 - before as f64;
     let mut figures = vec![
