@@ -33,6 +33,11 @@ async fn work(node: &Node) -> v1::Work {
     admin.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().work.unwrap()
 }
 
+async fn position(node: &Node) -> u64 {
+    let mut admin = AdminClient::new(channel(node).await);
+    admin.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().position
+}
+
 async fn work_until(node: &Node, what: &str, is_so: impl Fn(&v1::Work) -> bool) -> v1::Work {
     let waiting = async {
         loop {
@@ -272,6 +277,33 @@ async fn no_session_is_lost_while_the_node_is_flooded() {
     let lost: Vec<_> = told.iter().filter(|word| word.starts_with("suspect") || word.contains("LostContact")).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert!(!quiet.is_finished(), "a session that only answers pings goes on");
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_change_does_not_wait_behind_the_large_messages_of_others() {
+    const SESSIONS: u32 = 16;
+    const EACH: u32 = 1_000;
+    let (_directory, node) = start_with(|settings| settings.limits.operation_bytes = ByteSize::kib(512)).await;
+    let mut small = Session::open(&node, 1_000).await;
+    let mut floods = JoinSet::new();
+    for number in 0..SESSIONS {
+        let session = Session::open(&node, 0).await;
+        floods.spawn(async move { flood(session, number, u32::MAX / EACH, EACH).await });
+    }
+    // How much of the flood went first, of several times the least: the log goes on while this is on its way.
+    let mut first = u64::MAX;
+    for port in 1..=10 {
+        let message_bytes = 256 * u64::from(EACH);
+        let line = message_bytes * u64::from(SESSIONS) * 3 / 4;
+        work_until(&node, "a line at the log", |work| work.waiting_operation_bytes > line).await;
+        let before = position(&node).await;
+        first = first.min(small.up(member("small", port)).await - before);
+    }
+    let line = u64::from(EACH * SESSIONS) / 2;
+    assert!(first < line, "{first} operations went first");
+    floods.abort_all();
+    drop(small);
     node.shutdown().await.unwrap();
 }
 

@@ -1,27 +1,42 @@
 //! What may be on its way to a log, and what may wait until it may: in bytes, of all streams and calls together.
 //!
-//! What is under way stands in front of everything that comes later, so that it bounds how long a lone command
-//! waits while others send as much as they can. What waits was read and is in memory: who would wait beyond
-//! that is refused, and tries again later. A lone command (a session that returns or says goodbye, a word of an
-//! operator) has places of its own: it does not wait behind what waits, or whoever returns in time would be lost.
+//! What is under way stands in front of everything that comes later, so that it bounds how long the small wait
+//! while others send as much as they can. How much that may be follows from how long it takes: as what comes back
+//! was under way for longer than [`LONG`], less is let in. What waits was read and is in memory: who would wait
+//! beyond its bound is refused, and tries again later.
+//!
+//! The small have a lane of their own, and so do not wait behind the large: with one lane, a single change stood in a
+//! line with messages of a thousand operations from everybody else, and a session that changes something twenty times
+//! a second fell behind by seconds (docs/performance.md, "Too much work"). A lone command (a session that returns or
+//! says goodbye, a word of an operator) waits behind nobody, or whoever returns in time would be lost.
 //!
 //! # Always true
 //! * **N4, as much as there is**: what is under way and what waits are never more than their bounds; one that is
-//!   larger than a bound counts as the bound.
+//!   larger than its lane lets in at least counts as that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes are counted in units of this size; the smallest submission is one unit.
 const UNIT_BYTES: usize = 1024;
+/// What is no larger takes the lane of the small.
+const SMALL_BYTES: usize = 16 * 1024;
+/// Of the bounds, the part of the small.
+const SMALL_PART: usize = 8;
+/// The least part of the lane of the large that is open, however long it takes.
+const LEAST_PART: usize = 8;
+/// What is under way for longer is too much at a time; it includes the wait for a sync.
+const LONG: Duration = Duration::from_millis(25);
+/// Of the place of each that took long, such a part closes …
+const CLOSING_PART: usize = 4;
+/// … and of the place of each other one, such a part opens.
+const OPENING_PART: usize = 8;
 
 /// Lone commands under way at a time; each takes no more than a unit.
 const LONE_MAX: usize = 1024;
-
-/// A part of a budget; given back when dropped.
-pub(crate) type Ticket = OwnedSemaphorePermit;
 
 /// The budget of one log.
 #[derive(Debug, Clone)]
@@ -29,74 +44,157 @@ pub(crate) struct Budget(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    under_way: Part,
-    lone: Arc<Semaphore>,
-    waiting: Part,
+    small: Lane,
+    large: Lane,
+    lone: Arc<Gate>,
     refused: AtomicU64,
 }
 
+/// A place under way, or to wait in; given back when dropped.
 #[derive(Debug)]
-struct Part {
-    units: usize,
+pub(crate) struct Ticket {
+    place: OwnedSemaphorePermit,
+    /// Where the bound follows from how long it takes.
+    entered: Option<(Arc<Gate>, Instant)>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some((gate, since)) = self.entered.take() {
+            gate.move_after(&mut self.place, since.elapsed());
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Lane {
+    under_way: Arc<Gate>,
+    waiting: Arc<Gate>,
+}
+
+impl Lane {
+    fn new(under_way: Gate, waiting: Gate) -> Self {
+        Self { under_way: Arc::new(under_way), waiting: Arc::new(waiting) }
+    }
+}
+
+/// A bound in units. Between the least and the most it moves by how long it takes what was let in.
+#[derive(Debug)]
+struct Gate {
+    least: usize,
+    most: usize,
+    open: AtomicUsize,
     left: Arc<Semaphore>,
 }
 
-impl Part {
-    fn new(bytes: usize) -> Self {
-        let units = bytes.div_ceil(UNIT_BYTES).clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));
-        Self { units, left: Arc::new(Semaphore::new(units)) }
+impl Gate {
+    fn fixed(units: usize) -> Self {
+        Self::moving(units, units)
     }
 
+    /// Open as far as it may be.
+    fn moving(least: usize, most: usize) -> Self {
+        Self { least, most, open: AtomicUsize::new(most), left: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Whoever waits must be let in at some time, however little is open then.
     fn units_of(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.div_ceil(UNIT_BYTES).clamp(1, self.units)).unwrap_or(u32::MAX)
+        u32::try_from(units_in(bytes).min(self.least)).unwrap_or(u32::MAX)
     }
 
-    fn try_take(&self, bytes: usize) -> Option<Ticket> {
-        self.left.clone().try_acquire_many_owned(self.units_of(bytes)).ok()
+    fn ticket(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Ticket {
+        let moves = self.least < self.most;
+        Ticket { place, entered: moves.then(|| (self.clone(), Instant::now())) }
+    }
+
+    fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Ticket> {
+        let place = self.left.clone().try_acquire_many_owned(self.units_of(bytes));
+        place.ok().map(|place| self.ticket(place))
+    }
+
+    /// Who waits longest is next.
+    async fn take(self: &Arc<Self>, bytes: usize) -> Option<Ticket> {
+        let place = self.left.clone().acquire_many_owned(self.units_of(bytes)).await;
+        place.ok().map(|place| self.ticket(place))
+    }
+
+    /// What this place was taken for is done.
+    fn move_after(&self, place: &mut OwnedSemaphorePermit, took: Duration) {
+        let units = place.num_permits();
+        if took > LONG {
+            let closing = units.div_ceil(CLOSING_PART);
+            let narrower = |open: usize| Some(open.saturating_sub(closing).max(self.least));
+            if let Ok(open) = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, narrower) {
+                let closed = open - narrower(open).unwrap_or(open);
+                if let Some(closed) = place.split(closed) {
+                    closed.forget();
+                }
+            }
+        } else {
+            let opening = units.div_ceil(OPENING_PART);
+            let wider = |open: usize| Some((open + opening).min(self.most));
+            if let Ok(open) = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, wider) {
+                self.left.add_permits(wider(open).unwrap_or(open) - open);
+            }
+        }
     }
 
     fn used_bytes(&self) -> u64 {
         let left = self.left.available_permits();
-        debug_assert!(left <= self.units, "N4: more was given back than taken");
-        (self.units.saturating_sub(left) * UNIT_BYTES) as u64
+        (self.open.load(Ordering::Acquire).saturating_sub(left) * UNIT_BYTES) as u64
     }
+}
+
+fn units_in(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT_BYTES).clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS))
+}
+
+/// What is kept of a bound for the small, and what is left.
+fn parted(bytes: usize) -> (usize, usize) {
+    let small = units_in(bytes / SMALL_PART);
+    (small, units_in(bytes).saturating_sub(small).max(1))
 }
 
 impl Budget {
     /// So many bytes may be under way, and so many wait.
     pub(crate) fn new(under_way: usize, waiting: usize) -> Self {
+        let ((small, large), (small_waiting, large_waiting)) = (parted(under_way), parted(waiting));
         Self(Arc::new(Inner {
-            under_way: Part::new(under_way),
-            lone: Arc::new(Semaphore::new(LONE_MAX)),
-            waiting: Part::new(waiting),
+            small: Lane::new(Gate::fixed(small), Gate::fixed(small_waiting)),
+            large: Lane::new(Gate::moving(large.div_ceil(LEAST_PART), large), Gate::fixed(large_waiting)),
+            lone: Arc::new(Gate::fixed(LONE_MAX)),
             refused: AtomicU64::new(0),
         }))
     }
 
+    fn lane(&self, bytes: usize) -> &Lane {
+        if bytes <= SMALL_BYTES { &self.0.small } else { &self.0.large }
+    }
+
     /// How many submissions can be under way at most.
     pub(crate) fn submissions_max(&self) -> usize {
-        self.0.under_way.units + LONE_MAX
+        self.0.small.under_way.most + self.0.large.under_way.most + LONE_MAX
     }
 
     /// A place for one command that comes alone.
     pub(crate) async fn enter_alone(&self) -> Option<Ticket> {
-        self.0.lone.clone().acquire_owned().await.ok()
+        self.0.lone.take(1).await
     }
 
     /// So many more bytes under way, when they may be at once.
     pub(crate) fn try_enter(&self, bytes: usize) -> Option<Ticket> {
-        self.0.under_way.try_take(bytes)
+        // The small take what the large have left as well.
+        self.lane(bytes).under_way.try_take(bytes).or_else(|| self.0.large.under_way.try_take(bytes))
     }
 
-    /// Waits until so many more bytes may be under way; who waits longest is next.
+    /// Waits until so many more bytes may be under way; of as large ones, who waits longest is next.
     pub(crate) async fn enter(&self, bytes: usize) -> Option<Ticket> {
-        let part = &self.0.under_way;
-        part.left.clone().acquire_many_owned(part.units_of(bytes)).await.ok()
+        self.lane(bytes).under_way.take(bytes).await
     }
 
     /// A place to wait in with so many bytes; nothing when too much waits, and that is counted.
     pub(crate) fn wait(&self, bytes: usize) -> Option<Ticket> {
-        let ticket = self.0.waiting.try_take(bytes);
+        let ticket = self.lane(bytes).waiting.try_take(bytes);
         if ticket.is_none() {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -104,11 +202,11 @@ impl Budget {
     }
 
     pub(crate) fn under_way_bytes(&self) -> u64 {
-        self.0.under_way.used_bytes()
+        self.0.small.under_way.used_bytes() + self.0.large.under_way.used_bytes()
     }
 
     pub(crate) fn waiting_bytes(&self) -> u64 {
-        self.0.waiting.used_bytes()
+        self.0.small.waiting.used_bytes() + self.0.large.waiting.used_bytes()
     }
 
     /// How many were refused because too much waits.
@@ -123,25 +221,71 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_lone_command_does_not_wait_behind_what_waits() {
-        let budget = Budget::new(UNIT_BYTES, 2 * UNIT_BYTES);
-        let _entered = budget.enter(1).await.unwrap();
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(std::pin::pin!(budget.enter(1)).poll(&mut context).is_pending());
-        let Poll::Ready(Some(_)) = std::pin::pin!(budget.enter_alone()).poll(&mut context) else { panic!("it waits") };
+    const KIB: usize = 1024;
+    const LARGE: usize = SMALL_BYTES + 1;
+
+    fn poll<F: Future>(future: F) -> Poll<F::Output> {
+        std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Takes all that is open for the large.
+    fn fill(budget: &Budget) -> Vec<Ticket> {
+        std::iter::from_fn(|| budget.try_enter(LARGE)).collect()
     }
 
     #[tokio::test]
-    async fn what_waits_is_bounded_and_who_would_wait_beyond_it_is_refused() {
-        let budget = Budget::new(4 * UNIT_BYTES, 2 * UNIT_BYTES);
-        let entered = budget.enter(3 * UNIT_BYTES).await.unwrap();
-        assert!(budget.try_enter(2 * UNIT_BYTES).is_none(), "N4");
-        let waiting = budget.wait(2 * UNIT_BYTES).unwrap();
-        assert!(budget.wait(1).is_none(), "N4");
-        assert_eq!((budget.under_way_bytes(), budget.waiting_bytes(), budget.refused()), (3 * 1024, 2 * 1024, 1));
-        drop((entered, waiting));
+    async fn a_lone_command_does_not_wait_behind_what_waits() {
+        let budget = Budget::new(KIB, 2 * KIB);
+        let _entered = (budget.enter(1).await.unwrap(), budget.enter(LARGE).await.unwrap());
+        assert!(poll(budget.enter(1)).is_pending());
+        assert!(poll(budget.enter_alone()).is_ready(), "it waits");
+    }
+
+    #[tokio::test]
+    async fn the_small_do_not_wait_behind_the_large() {
+        let budget = Budget::new(1024 * KIB, 1024 * KIB);
+        let large = fill(&budget);
+        let mut waits = std::pin::pin!(budget.enter(LARGE));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let small: Vec<_> = std::iter::from_fn(|| budget.try_enter(SMALL_BYTES)).collect();
+        assert_eq!(small.len(), 1024 / SMALL_PART / 16, "they have a part of their own, and that is bounded");
+        drop((small, large));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_who_would_wait_beyond_it_is_refused() {
+        let budget = Budget::new(1024 * KIB, 64 * KIB);
+        let under_way = fill(&budget);
+        assert!(budget.under_way_bytes() <= 1024 * KIB as u64, "N4: {}", budget.under_way_bytes());
+        let waiting = budget.wait(40 * KIB).unwrap();
+        assert!(budget.wait(LARGE).is_none(), "N4");
+        assert!(budget.wait(1).is_some(), "the small have a part of it as well");
+        assert_eq!((budget.waiting_bytes(), budget.refused()), (40 * KIB as u64, 1));
+        drop((under_way, waiting));
         assert_eq!((budget.under_way_bytes(), budget.waiting_bytes()), (0, 0));
-        assert!(budget.try_enter(100 * UNIT_BYTES).is_some(), "what is larger than all goes alone");
+        assert!(budget.try_enter(100 * 1024 * KIB).is_some(), "what is larger than all goes as well");
+    }
+
+    #[tokio::test]
+    async fn the_longer_it_takes_the_less_is_let_in() {
+        let gate = Arc::new(Gate::moving(100, 400));
+        let back = |took: Duration| {
+            let mut place = gate.left.clone().try_acquire_many_owned(80).unwrap();
+            gate.move_after(&mut place, took);
+        };
+        back(LONG);
+        assert_eq!(gate.left.available_permits(), 400, "N4: the most");
+        back(LONG * 2);
+        assert_eq!(gate.left.available_permits(), 380);
+        (0..40).for_each(|_| back(LONG * 2));
+        assert_eq!((gate.left.available_permits(), gate.used_bytes()), (100, 0), "the least is always open");
+        (0..3).for_each(|_| back(LONG));
+        assert_eq!(gate.left.available_permits(), 130);
+        let larger = gate.try_take(1_000 * UNIT_BYTES);
+        assert_eq!(gate.used_bytes(), 100 * UNIT_BYTES as u64, "what is larger than that goes as well");
+        drop(larger);
+        (0..40).for_each(|_| back(LONG));
+        assert_eq!(gate.left.available_permits(), 400, "N4: the most");
     }
 }
