@@ -2,10 +2,11 @@
 //! `--peers`, Roster beside its peers in the same run.
 //!
 //! Each has a file: `tools` brings what is not on the machine, `counts` runs the benchmarks, `baseline`
-//! keeps and compares. What concerns peers stands in `peers`.
+//! keeps and compares, `flames` shows where time goes. What concerns peers stands in `peers`.
 
 mod baseline;
 mod counts;
+mod flames;
 mod peers;
 mod tools;
 
@@ -22,6 +23,9 @@ pub(crate) struct Bench {
     /// Measure Roster and its peers alternately, and write docs/performance.md
     #[arg(long)]
     peers: bool,
+    /// Draw where the processor time of a loaded node goes, as flame graphs in docs/flames
+    #[arg(long, conflicts_with_all = ["peers", "save"])]
+    flames: bool,
     #[command(flatten)]
     run: peers::Run,
 }
@@ -31,6 +35,9 @@ pub(crate) struct Bench {
 pub(crate) fn run(root: &Path, bench: &Bench) -> anyhow::Result<()> {
     if bench.peers {
         return peers::run(root, &bench.run);
+    }
+    if bench.flames {
+        return flames::run(root);
     }
     if !bench.save {
         return counts(root);

@@ -1,5 +1,6 @@
 //! What counting instructions needs beside the Rust toolchain: valgrind, and the runner of gungraun in
-//! exactly the version of the library. The runner goes below `target/`; valgrind comes from the system.
+//! exactly the version of the library. The runner goes below `target/`; valgrind comes from the system. And what
+//! flame graphs need: perf, from the system, and inferno, below `target/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use anyhow::{Context, bail};
 use crate::steps;
 
 const RUNNER: &str = "gungraun-runner";
+const INFERNO: &str = "inferno";
+const INFERNO_VERSION: &str = "0.12.8";
 
 /// What counts depend on beside the code: they are only compared when all of it is the same.
 ///
@@ -17,7 +20,7 @@ const RUNNER: &str = "gungraun-runner";
 /// When one of the programs is not there and cannot be brought.
 pub(crate) fn toolchain() -> anyhow::Result<String> {
     if first_line("valgrind", &["--version"]).is_err() {
-        install_valgrind()?;
+        install("valgrind", "count instructions")?;
     }
     let valgrind = first_line("valgrind", &["--version"])?;
     let rustc = first_line("rustc", &["--version"])?;
@@ -32,15 +35,26 @@ pub(crate) fn toolchain() -> anyhow::Result<String> {
 /// # Errors
 /// When it cannot be installed.
 pub(crate) fn runner(root: &Path) -> anyhow::Result<PathBuf> {
-    let version = runner_version(root)?;
+    Ok(brought(root, RUNNER, &runner_version(root)?)?.join(RUNNER))
+}
+
+/// Where the programs are that draw flame graphs.
+///
+/// # Errors
+/// When they cannot be installed.
+pub(crate) fn inferno(root: &Path) -> anyhow::Result<PathBuf> {
+    brought(root, INFERNO, INFERNO_VERSION)
+}
+
+/// Installs a package below `target/` when it is not there in this version; where its programs are.
+fn brought(root: &Path, package: &str, version: &str) -> anyhow::Result<PathBuf> {
     let tools = target(root).join("tools");
-    let program = tools.join("bin").join(RUNNER);
     let listed = fs::read_to_string(tools.join(".crates.toml")).unwrap_or_default();
-    if !program.exists() || !listed.contains(&format!("\"{RUNNER} {version} ")) {
+    if !listed.contains(&format!("\"{package} {version} ")) {
         let tools = tools.to_string_lossy().into_owned();
-        steps::cargo(root, &["install", RUNNER, "--locked", "--version", &version, "--root", &tools])?;
+        steps::cargo(root, &["install", package, "--locked", "--version", version, "--root", &tools])?;
     }
-    Ok(program)
+    Ok(tools.join("bin"))
 }
 
 /// Where cargo builds.
@@ -58,13 +72,24 @@ fn runner_version(root: &Path) -> anyhow::Result<String> {
     Ok(package.get("version").and_then(toml::Value::as_str).context("a package without a version")?.to_owned())
 }
 
-fn install_valgrind() -> anyhow::Result<()> {
-    eprintln!("valgrind is not there; trying to install it");
-    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "valgrind"]] {
+/// `perf`, installed when it is not there.
+///
+/// # Errors
+/// When it cannot be installed.
+pub(crate) fn perf() -> anyhow::Result<()> {
+    if first_line("perf", &["--version"]).is_err() {
+        install("linux-perf", "look at where time goes")?;
+    }
+    first_line("perf", &["--version"]).map(drop)
+}
+
+fn install(package: &str, what_for: &str) -> anyhow::Result<()> {
+    eprintln!("{package} is not there; trying to install it");
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", package]] {
         let installed = Command::new("apt-get").args(arguments).status();
         if !installed.is_ok_and(|status| status.success()) {
             bail!(
-                "valgrind is needed to count instructions and `apt-get {}` did not work: install it with the package \
+                "{package} is needed to {what_for} and `apt-get {}` did not work: install it with the package \
                  manager of this system, as its administrator, and run this again",
                 arguments.join(" ")
             );
