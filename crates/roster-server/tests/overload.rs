@@ -14,11 +14,14 @@ use roster_proto::v1::refusal::Code;
 use roster_proto::v1::session_request::Request;
 use roster_proto::v1::session_response::Response;
 use roster_server::{Node, Settings, Span};
-use support::queues::{Consumer, Producer, create, message};
+use support::queues::{Consumer, Producer, create, message, queues};
 use support::{PATIENCE, Session, Watch, channel, member, registry, settings, soon};
 use tempfile::tempdir;
 use tokio::task::JoinSet;
 use tonic::Code as Grpc;
+
+/// Of a message that is not small.
+const LARGE_BYTES: usize = 32 * 1024;
 
 async fn start_with(change: impl FnOnce(&mut Settings)) -> (tempfile::TempDir, Node) {
     let directory = tempdir().unwrap();
@@ -143,10 +146,9 @@ async fn a_storm_of_reads_is_refused_not_queued() {
 
 #[tokio::test]
 async fn memory_stays_bounded_while_ten_times_too_much_is_published() {
-    const BYTES: usize = 32 * 1024;
-    let (_directory, node) = start_with(|settings| settings.limits.waiting_bytes = ByteSize::kib(80)).await;
+    let (_directory, node) = start_with(|settings| settings.limits.waiting_bytes = ByteSize::kib(320)).await;
     create(&node, v1::QueueSettings { waiting_max: Some(1), ..Default::default() }).await;
-    let payload = || vec![message("x".repeat(BYTES))];
+    let payload = || vec![large()];
     let mut first = Producer::open(&node, "first").await;
     first.send(1, payload()).await;
     assert_eq!(first.stored().await, (1, 0));
@@ -199,6 +201,56 @@ async fn memory_stays_bounded_while_ten_times_too_much_is_published() {
     };
     assert_eq!(soon("a place", storing).await, (1, 0));
     work_until(&node, "nothing that waits", |work| work.waiting_publish_bytes + work.publish_bytes == 0).await;
+    node.shutdown().await.unwrap();
+}
+
+/// A node with a full queue for which more wait than may.
+async fn crowded() -> (tempfile::TempDir, Node, Vec<Producer>) {
+    let (directory, node) = start_with(|settings| settings.limits.waiting_bytes = ByteSize::kib(320)).await;
+    create(&node, v1::QueueSettings { waiting_max: Some(1), ..Default::default() }).await;
+    let mut producers = Vec::new();
+    for number in 0..20 {
+        let producer = Producer::open(&node, &format!("p{number}")).await;
+        producer.send(1, vec![large()]).await;
+        producers.push(producer);
+    }
+    work_until(&node, "refusals", |work| work.refused_publications > 0).await;
+    (directory, node, producers)
+}
+
+fn large() -> v1::QueueMessage {
+    message("x".repeat(LARGE_BYTES))
+}
+
+#[tokio::test]
+async fn a_full_queue_that_many_wait_for_leaves_places_for_those_who_wait_for_others() {
+    let (_directory, node, _producers) = crowded().await;
+    let settings = Some(v1::QueueSettings { waiting_max: Some(1), ..Default::default() });
+    let other = v1::CreateQueueRequest { queue: "other".into(), settings, ..Default::default() };
+    queues(&node).await.create_queue(other).await.unwrap();
+    let mut first = Producer::try_open(&node, "other", "first").await.unwrap();
+    first.send(1, vec![large()]).await;
+    assert_eq!(first.stored().await, (1, 0));
+    let before = work(&node).await.waiting_publish_bytes;
+    let second = Producer::try_open(&node, "other", "second").await.unwrap();
+    second.send(1, vec![large()]).await;
+    let waits = |work: &v1::Work| work.waiting_publish_bytes >= before + LARGE_BYTES as u64;
+    work_until(&node, "a place to wait for the other queue", waits).await;
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_never_fits_its_queue_is_told_so_however_many_wait() {
+    let (_directory, node, _producers) = crowded().await;
+    let mut producer = Producer::open(&node, "large").await;
+    producer.send(1, vec![large(), large()]).await;
+    match producer.result().await.unwrap() {
+        (1, Published::Refusal(refusal)) => {
+            assert_eq!(refusal.code(), Code::InvalidArgument, "{}", refusal.message);
+            assert!(refusal.message.contains("may ever keep"), "{}", refusal.message);
+        }
+        other => panic!("{other:?} is no refusal"),
+    }
     node.shutdown().await.unwrap();
 }
 

@@ -309,5 +309,7 @@ async fn a_batch_that_never_fits_is_refused_for_good() {
     assert_eq!(refusal.code(), Code::InvalidArgument, "{}", refusal.message);
     assert!(refusal.message.contains("may ever keep"), "{}", refusal.message);
     assert_eq!(producer.stored().await, (3, 0));
+    let call = publish(&node, messages(0..4)).await.unwrap_err();
+    assert!(call.message().contains("may ever keep"), "{call:?}");
     node.shutdown().await.unwrap();
 }

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use roster_core::queue::{Queue, QueueName, Refusal};
 use tokio::sync::oneshot;
 
+use crate::edge::Crowd;
+
 /// Messages and their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Load {
@@ -34,6 +36,8 @@ impl Load {
 pub(crate) struct Room {
     queue: QueueName,
     inner: Mutex<Inner>,
+    /// What its publishers have waiting, in memory.
+    pub(crate) crowd: Arc<Crowd>,
 }
 
 #[derive(Debug, Default)]
@@ -60,13 +64,15 @@ pub(crate) struct Reservation {
 #[derive(Debug)]
 pub(crate) enum NoRoom {
     Full(Refusal),
+    /// It is more than the queue may keep at all.
+    Never,
     /// The queue was deleted.
     Closed,
 }
 
 impl Room {
     pub(crate) fn new(queue: QueueName) -> Arc<Self> {
-        Arc::new(Self { queue, inner: Mutex::default() })
+        Arc::new(Self { queue, inner: Mutex::default(), crowd: Arc::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -102,6 +108,9 @@ impl Room {
         if inner.closed {
             return Err(NoRoom::Closed);
         }
+        if load != Load::default() && !load.fits(inner.max) {
+            return Err(NoRoom::Never);
+        }
         if load != Load::default() && (!inner.waiters.is_empty() || !inner.has_room(load)) {
             return Err(NoRoom::Full(inner.full(&self.queue, load)));
         }
@@ -123,7 +132,7 @@ impl Room {
                     return Ok(inner.reserve(self, load));
                 }
                 if !load.fits(inner.max) {
-                    return Err(NoRoom::Full(inner.full(&self.queue, load)));
+                    return Err(NoRoom::Never);
                 }
                 let (admit, admitted) = oneshot::channel();
                 inner.waiters.push_back((load, admit));
@@ -237,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_more_than_there_can_be_is_told_and_so_is_who_waits_for_a_deleted_queue() {
         let room = room(10);
-        assert!(matches!(room.reserve(messages(11)).await, Err(NoRoom::Full(_))));
+        assert!(matches!(room.reserve(messages(11)).await, Err(NoRoom::Never)));
         let held = room.try_reserve(messages(10)).unwrap();
         let waiting = tokio::spawn({
             let room = room.clone();

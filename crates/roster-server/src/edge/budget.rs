@@ -3,7 +3,9 @@
 //! What is under way stands in front of everything that comes later, so that it bounds how long the small wait
 //! while others send as much as they can. How much that may be follows from how long it takes: as what comes back
 //! was under way for longer than [`LONG`], less is let in. What waits was read and is in memory: who would wait
-//! beyond its bound is refused, and tries again later.
+//! beyond its bound is refused, and tries again later. Who waits for room in a queue may do so for as long as its
+//! consumers are away: such waits have a part of the bound, and each queue a part of that, so that those who only wait
+//! for the log, and those of other queues, find a place whatever queue is full.
 //!
 //! The small have a lane of their own, and so do not wait behind the large: with one lane, a single change stood in a
 //! line with messages of a thousand operations from everybody else, and a session that changes something twenty times
@@ -13,6 +15,8 @@
 //! # Always true
 //! * **N4, as much as there is**: what is under way and what waits are never more than their bounds; one that is
 //!   larger than its lane lets in at least counts as that.
+//! * **N5, room for others**: what waits for room in queues takes at most half of what may wait, and what waits for one
+//!   queue at most half of that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -34,6 +38,11 @@ const LONG: Duration = Duration::from_millis(25);
 const CLOSING_PART: usize = 4;
 /// … and of the place of each other one, such a part opens.
 const OPENING_PART: usize = 8;
+
+/// Of what may wait, the part that may wait for room in queues …
+const ROOM_PART: usize = 2;
+/// … and the part that may wait for room in one of them.
+const QUEUE_PART: usize = 4;
 
 /// Lone commands under way at a time; each takes no more than a unit.
 const LONE_MAX: usize = 1024;
@@ -66,15 +75,88 @@ impl Drop for Ticket {
     }
 }
 
+/// What waits for room in one queue, of each lane, in units.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    small: AtomicUsize,
+    large: AtomicUsize,
+}
+
+/// A place to wait for room in; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    _places: [Ticket; 2],
+    crowd: Arc<Crowd>,
+    of: fn(&Crowd) -> &AtomicUsize,
+    units: usize,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        (self.of)(&self.crowd).fetch_sub(self.units, Ordering::AcqRel);
+    }
+}
+
+/// What has as much as may wait of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowded {
+    /// All together.
+    All,
+    /// What waits for room in any queue.
+    Queues,
+    /// What waits for room in this one.
+    Queue,
+}
+
+impl Crowded {
+    /// Of `limits.waiting-bytes`, which part that is.
+    pub(crate) fn part(self) -> usize {
+        match self {
+            Self::All => 1,
+            Self::Queues => ROOM_PART,
+            Self::Queue => QUEUE_PART,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Lane {
     under_way: Arc<Gate>,
     waiting: Arc<Gate>,
+    /// What of the waiting waits for room in queues.
+    for_room: Arc<Gate>,
+    /// What of it waits for one queue, at most.
+    for_queue: usize,
 }
 
 impl Lane {
-    fn new(under_way: Gate, waiting: Gate) -> Self {
-        Self { under_way: Arc::new(under_way), waiting: Arc::new(waiting) }
+    fn new(under_way: Gate, waiting: usize) -> Self {
+        let part = |part: usize| (waiting / part).max(1);
+        let gate = |units| Arc::new(Gate::fixed(units));
+        let (for_room, for_queue) = (gate(part(ROOM_PART)), part(QUEUE_PART));
+        Self { under_way: Arc::new(under_way), waiting: gate(waiting), for_room, for_queue }
+    }
+
+    fn wait_for_room(
+        &self,
+        crowd: &Arc<Crowd>,
+        of: fn(&Crowd) -> &AtomicUsize,
+        bytes: usize,
+    ) -> Result<Waiting, Crowded> {
+        let units = units_in(bytes).min(self.for_queue);
+        let more = |there: usize| (there + units <= self.for_queue).then_some(there + units);
+        of(crowd).fetch_update(Ordering::AcqRel, Ordering::Acquire, more).map_err(|_| Crowded::Queue)?;
+        let places = || {
+            let for_room = self.for_room.try_take(bytes).ok_or(Crowded::Queues)?;
+            Ok([for_room, self.waiting.try_take(bytes).ok_or(Crowded::All)?])
+        };
+        match places() {
+            Ok(places) => Ok(Waiting { _places: places, crowd: crowd.clone(), of, units }),
+            Err(crowded) => {
+                of(crowd).fetch_sub(units, Ordering::AcqRel);
+                Err(crowded)
+            }
+        }
     }
 }
 
@@ -160,8 +242,8 @@ impl Budget {
     pub(crate) fn new(under_way: usize, waiting: usize) -> Self {
         let ((small, large), (small_waiting, large_waiting)) = (parted(under_way), parted(waiting));
         Self(Arc::new(Inner {
-            small: Lane::new(Gate::fixed(small), Gate::fixed(small_waiting)),
-            large: Lane::new(Gate::moving(large.div_ceil(LEAST_PART), large), Gate::fixed(large_waiting)),
+            small: Lane::new(Gate::fixed(small), small_waiting),
+            large: Lane::new(Gate::moving(large.div_ceil(LEAST_PART), large), large_waiting),
             lone: Arc::new(Gate::fixed(LONE_MAX)),
             refused: AtomicU64::new(0),
         }))
@@ -192,13 +274,27 @@ impl Budget {
         self.lane(bytes).under_way.take(bytes).await
     }
 
-    /// A place to wait in with so many bytes; nothing when too much waits, and that is counted.
+    /// A place to wait for the log in with so many bytes; nothing when too much waits, and that is counted.
     pub(crate) fn wait(&self, bytes: usize) -> Option<Ticket> {
         let ticket = self.lane(bytes).waiting.try_take(bytes);
         if ticket.is_none() {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
         }
         ticket
+    }
+
+    /// A place to wait in for room in a queue, and then for the log.
+    ///
+    /// # Errors
+    /// When too much waits: in all, for queues, or for this one. That is counted.
+    pub(crate) fn wait_for_room(&self, crowd: &Arc<Crowd>, bytes: usize) -> Result<Waiting, Crowded> {
+        let of: fn(&Crowd) -> &AtomicUsize =
+            if bytes <= SMALL_BYTES { |crowd| &crowd.small } else { |crowd| &crowd.large };
+        let waiting = self.lane(bytes).wait_for_room(crowd, of, bytes);
+        if waiting.is_err() {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        waiting
     }
 
     pub(crate) fn under_way_bytes(&self) -> u64 {
@@ -265,6 +361,37 @@ mod tests {
         drop((under_way, waiting));
         assert_eq!((budget.under_way_bytes(), budget.waiting_bytes()), (0, 0));
         assert!(budget.try_enter(100 * 1024 * KIB).is_some(), "what is larger than all goes as well");
+    }
+
+    #[test]
+    fn a_full_queue_takes_the_places_of_no_other_and_full_queues_not_those_of_the_log() {
+        let budget = Budget::new(1024 * KIB, 1024 * KIB);
+        let crowds: [Arc<Crowd>; 3] = Default::default();
+        let fill = |crowd: &Arc<Crowd>| {
+            let mut waiting = Vec::new();
+            loop {
+                match budget.wait_for_room(crowd, 32 * KIB) {
+                    Ok(place) => waiting.push(place),
+                    Err(crowded) => return (waiting, crowded),
+                }
+            }
+        };
+        let large = 1024 * KIB / SMALL_PART * (SMALL_PART - 1);
+        let (first, crowded) = fill(&crowds[0]);
+        assert_eq!((first.len() * 32 * KIB, crowded), (large / QUEUE_PART, Crowded::Queue), "N5");
+        let (second, _) = fill(&crowds[1]);
+        assert_eq!(second.len(), first.len(), "N5: another queue has as much");
+        let (third, crowded) = fill(&crowds[2]);
+        assert_eq!((third.len(), crowded), (0, Crowded::Queues), "N5: and all of them half");
+        assert!(budget.wait_for_room(&crowds[2], KIB).is_ok(), "the small have a part of it as well");
+        let log: Vec<_> = std::iter::from_fn(|| budget.wait(32 * KIB)).collect();
+        assert_eq!(log.len() * 32 * KIB, large / ROOM_PART, "N5");
+        assert_eq!(budget.waiting_bytes(), large as u64, "N4");
+        drop((first, log));
+        assert_eq!(fill(&crowds[2]).0.len(), second.len(), "what was given back is there for others");
+        drop(second);
+        assert_eq!(budget.waiting_bytes(), 0);
+        assert!(budget.wait_for_room(&crowds[0], 1024 * KIB).is_ok(), "what is larger than all waits as well");
     }
 
     #[tokio::test]

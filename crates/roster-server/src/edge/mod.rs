@@ -19,7 +19,7 @@ mod watch;
 pub(crate) use accept::{Accept, serve};
 pub(crate) use admin::AdminApi;
 pub(crate) use backup::{BackupApi, Feeds};
-pub(crate) use budget::{Budget, Ticket};
+pub(crate) use budget::{Budget, Crowd, Ticket};
 pub(crate) use queues::QueuesApi;
 pub(crate) use readings::Readings;
 pub(crate) use registry::RegistryApi;

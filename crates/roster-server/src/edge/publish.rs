@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
+use super::budget::Crowded;
 use super::{Desk, Place, Ticket, stopping, too_many, too_much};
 use crate::broker::{BrokerMail, Load, NoRoom, Opened, Origin, Reservation, ResultBox, Room, WriterMail};
 use crate::submission;
@@ -194,29 +195,40 @@ impl PublishStream {
     async fn way(&self, publisher: &Publisher, load: Load, bytes: usize) -> Result<(Reservation, Ticket), Refused> {
         let budget = &self.desk.queues.budget;
         let no_room = |why| match why {
-            NoRoom::Full(_) => Refused::Batch(never_fits(&publisher.queue, load)),
+            NoRoom::Full(refusal) => Refused::Batch(refusal.into()),
+            NoRoom::Never => Refused::Batch(never_fits(&publisher.queue, load)),
             NoRoom::Closed => Refused::Stream(closed(&publisher.queue)),
         };
-        let reserved = match publisher.room.try_reserve(load) {
-            Ok(reservation) => match budget.try_enter(bytes) {
-                Some(ticket) => return Ok((reservation, ticket)),
-                None => Some(reservation),
-            },
-            Err(NoRoom::Full(_)) => None,
-            Err(why @ NoRoom::Closed) => return Err(no_room(why)),
-        };
-        let Some(_waiting) = budget.wait(bytes) else { return Err(Refused::Batch(too_much_waits(&self.desk))) };
-        let reservation = match reserved {
-            Some(reservation) => reservation,
-            None => publisher.room.reserve(load).await.map_err(no_room)?,
-        };
-        let ticket = budget.enter(bytes).await.ok_or_else(|| Refused::Stream(stopping()))?;
-        Ok((reservation, ticket))
+        match publisher.room.try_reserve(load) {
+            Ok(reservation) => {
+                if let Some(ticket) = budget.try_enter(bytes) {
+                    return Ok((reservation, ticket));
+                }
+                let waiting = budget.wait(bytes).ok_or_else(|| too_much_waits(&self.desk, Crowded::All));
+                let _waiting = waiting.map_err(Refused::Batch)?;
+                let ticket = budget.enter(bytes).await.ok_or_else(|| Refused::Stream(stopping()))?;
+                Ok((reservation, ticket))
+            }
+            Err(NoRoom::Full(_)) => {
+                let waiting = budget.wait_for_room(&publisher.room.crowd, bytes);
+                let _waiting = waiting.map_err(|crowded| Refused::Batch(too_much_waits(&self.desk, crowded)))?;
+                let reservation = publisher.room.reserve(load).await.map_err(no_room)?;
+                // Who waited for room is not refused for want of a place to wait for the log: it has one.
+                let ticket = budget.enter(bytes).await.ok_or_else(|| Refused::Stream(stopping()))?;
+                Ok((reservation, ticket))
+            }
+            Err(why @ (NoRoom::Never | NoRoom::Closed)) => Err(no_room(why)),
+        }
     }
 }
 
-fn too_much_waits(desk: &Desk) -> v1::Refusal {
-    too_much("bytes that wait for a queue (limits.waiting-bytes)", desk.limits.waiting_bytes.as_u64())
+fn too_much_waits(desk: &Desk, crowded: Crowded) -> v1::Refusal {
+    let what = match crowded {
+        Crowded::All => "bytes that wait to be published (limits.waiting-bytes)",
+        Crowded::Queues => "bytes that wait for room in queues (half of limits.waiting-bytes)",
+        Crowded::Queue => "bytes that wait for room in one queue (a quarter of limits.waiting-bytes)",
+    };
+    too_much(what, desk.limits.waiting_bytes.as_u64() / crowded.part() as u64)
 }
 
 enum Refused {
@@ -258,6 +270,7 @@ pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<
     let reservation: Reservation = match room.try_reserve(load) {
         Ok(reservation) => reservation,
         Err(NoRoom::Full(refusal)) => return Err(status_of(&refusal.into())),
+        Err(NoRoom::Never) => return Err(status_of(&never_fits(&queue, load))),
         Err(NoRoom::Closed) => return Err(closed(&queue)),
     };
     let submission =
@@ -266,7 +279,7 @@ pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<
     let ticket = match budget.try_enter(bytes) {
         Some(ticket) => ticket,
         None => {
-            let _waiting = budget.wait(bytes).ok_or_else(|| status_of(&too_much_waits(desk)))?;
+            let _waiting = budget.wait(bytes).ok_or_else(|| status_of(&too_much_waits(desk, Crowded::All)))?;
             budget.enter(bytes).await.ok_or_else(stopping)?
         }
     };
