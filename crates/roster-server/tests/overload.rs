@@ -7,6 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
+use roster_proto::codec::SmallBuffers;
 use roster_proto::v1;
 use roster_proto::v1::admin_client::AdminClient;
 use roster_proto::v1::publish_result::Outcome as Published;
@@ -141,6 +142,49 @@ async fn a_storm_of_reads_is_refused_not_queued() {
     assert!(answered >= 2 && refused > 0, "{answered} were answered, {refused} refused");
     assert_eq!(work(&node).await.refused_calls, refused);
     registry(&node).await.list_instances(v1::ListInstancesRequest::default()).await.unwrap();
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_whose_request_never_comes_whole_gives_its_place_back() {
+    let (_directory, node) = start_with(|settings| settings.limits.calls = 1).await;
+    let asking = channel(&node).await;
+    let half = tokio::spawn(async move {
+        let mut client = tonic::client::Grpc::new(asking);
+        client.ready().await.unwrap();
+        let path = "/roster.v1.Registry/ListInstances".parse().unwrap();
+        let codec = SmallBuffers::<v1::ListInstancesRequest, v1::ListInstancesResponse>::default();
+        let nothing = tokio_stream::pending::<v1::ListInstancesRequest>();
+        client.client_streaming(tonic::Request::new(nothing), path, codec).await.unwrap_err()
+    });
+    work_until(&node, "a call under way", |work| work.calls == 2).await;
+    let refused = registry(&node).await.list_instances(v1::ListInstancesRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Grpc::ResourceExhausted, "{}", refused.message());
+    let status = soon("the end of the half call", half).await.unwrap();
+    assert_eq!(status.code(), Grpc::DeadlineExceeded, "{}", status.message());
+    registry(&node).await.list_instances(v1::ListInstancesRequest::default()).await.unwrap();
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn requeues_have_few_places_that_are_not_those_of_others() {
+    let (_directory, node) = start_with(|settings| settings.limits.calls = 1).await;
+    let asking = channel(&node).await;
+    let mut half = JoinSet::new();
+    for _ in 0..200 {
+        let mut client = tonic::client::Grpc::new(asking.clone());
+        half.spawn(async move {
+            client.ready().await.unwrap();
+            let path = "/roster.v1.Queues/RequeueDead".parse().unwrap();
+            let codec = SmallBuffers::<v1::DeadRequest, v1::MovedResponse>::default();
+            let nothing = tokio_stream::pending::<v1::DeadRequest>();
+            client.client_streaming(tonic::Request::new(nothing), path, codec).await.unwrap_err()
+        });
+    }
+    let refused = soon("a refusal", half.join_next()).await.unwrap().unwrap();
+    assert_eq!(refused.code(), Grpc::ResourceExhausted, "{}", refused.message());
+    registry(&node).await.list_instances(v1::ListInstancesRequest::default()).await.unwrap();
+    half.abort_all();
     node.shutdown().await.unwrap();
 }
 

@@ -2,7 +2,10 @@
 //! before they are read. Refusing is cheap; a call that waits behind thousands is answered when its caller is gone.
 //!
 //! Whoever asks for a sign of life, or how the node is doing, is counted apart: a storm of reads does not
-//! keep them out. Streams have limits of their own.
+//! keep them out. So is what takes as long as the logs take. Streams have limits of their own.
+//!
+//! A place is taken before the request is read, so that refusing is cheap. So a request must come soon: or half
+//! requests, which cost their caller nothing, would keep everybody else out.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,12 +19,17 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 
+use super::arrival::{Arrival, Arriving};
 use super::surfaces::Surfaces;
 use super::{Desk, Gauges, Place, too_many};
 
 /// Calls of operators at a time.
 const ADMIN_CALLS_MAX: usize = 64;
-/// A call whose request has not come whole, or that is not answered, within this is given up.
+/// Calls at a time that may take as long as the logs take.
+const LONG_CALLS_MAX: usize = 8;
+/// A call whose request has not come whole within this is given up …
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// … and one that is not answered within this, but for a long one.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Lets calls in.
@@ -39,6 +47,8 @@ enum Kind {
     Call,
     Check,
     Admin,
+    /// As long as the logs take.
+    Long,
 }
 
 impl Kind {
@@ -48,13 +58,45 @@ impl Kind {
         match (service, method) {
             ("Registry", "Session" | "Watch") | ("Queues", "PublishStream" | "Consume") => None,
             ("Registry", "Check") => Some(Self::Check),
-            // As long as the logs take.
-            ("Admin", "Rebuild") | ("Queues", "RequeueDead") => None,
+            ("Admin", "Rebuild") | ("Queues", "RequeueDead") => Some(Self::Long),
             // A storm of reads does not keep out whoever is to end it.
             ("Registry", "Drain" | "SetCutover") | ("Admin", _) => Some(Self::Admin),
             ("Registry" | "Queues", _) => Some(Self::Call),
             (_, _) => None,
         }
+    }
+
+    fn patience(self) -> Patience {
+        let answer = match self {
+            Self::Call | Self::Check | Self::Admin => Some(CALL_TIMEOUT.saturating_sub(REQUEST_TIMEOUT)),
+            Self::Long => None,
+        };
+        Patience { request: REQUEST_TIMEOUT, answer }
+    }
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Until its request has come whole.
+    request: Duration,
+    /// And from then on until it is answered.
+    answer: Option<Duration>,
+}
+
+impl Patience {
+    async fn wait<T>(self, arrival: Arrival, answer: impl Future<Output = T>) -> Result<T, Status> {
+        let mut answer = std::pin::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(self.request, &mut answer).await {
+            return Ok(answer);
+        }
+        if !arrival.is_over() {
+            let message = format!("the request did not come whole within {:?}", self.request);
+            return Err(Status::deadline_exceeded(message));
+        }
+        let Some(left) = self.answer else { return Ok(answer.await) };
+        let late = |_| Status::deadline_exceeded("the call took too long; try again later");
+        tokio::time::timeout(left, answer).await.map_err(late)
     }
 }
 
@@ -68,6 +110,7 @@ impl Admission {
             Kind::Call => (|gauges| &gauges.calls, "calls at a time (limits.calls)", self.calls_max),
             Kind::Check => (|gauges| &gauges.checks, "checks at a time (limits.calls)", self.calls_max),
             Kind::Admin => (|gauges| &gauges.admin_calls, "calls of operators at a time", ADMIN_CALLS_MAX),
+            Kind::Long => (|gauges| &gauges.long_calls, "requeues and rebuilds at a time", LONG_CALLS_MAX),
         };
         Place::take(&self.gauges, of, max).ok_or_else(|| {
             self.gauges.refused_calls.fetch_add(1, Ordering::Relaxed);
@@ -82,17 +125,17 @@ impl Service<Request<Incoming>> for Admission {
     type Future = BoxFuture<Self::Response, Infallible>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Some(kind) = Kind::of(request.uri().path()) else { return self.surfaces.call(request) };
-        let admitted = self.admit(kind).map(|place| (place, self.surfaces.call(request)));
+        let Some(kind) = Kind::of(request.uri().path()) else { return self.surfaces.call(Arriving::unseen(request)) };
+        let admitted = self.admit(kind).map(|place| {
+            let (request, arrival) = Arriving::seen(request);
+            (place, arrival, self.surfaces.call(request))
+        });
         Box::pin(async move {
-            let (_place, answer) = match admitted {
+            let (_place, arrival, answer) = match admitted {
                 Ok(admitted) => admitted,
                 Err(status) => return Ok(status.into_http()),
             };
-            match tokio::time::timeout(CALL_TIMEOUT, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Ok(Status::deadline_exceeded("the call took too long; try again later").into_http()),
-            }
+            kind.patience().wait(arrival, answer).await.unwrap_or_else(|status| Ok(status.into_http()))
         })
     }
 }
@@ -112,6 +155,23 @@ mod tests {
         assert_eq!(Kind::of("/roster.v1.Registry/Check"), Some(Kind::Check));
         assert_eq!(Kind::of("/roster.v1.Admin/GetStatus"), Some(Kind::Admin));
         assert_eq!(Kind::of("/roster.v1.Registry/Drain"), Some(Kind::Admin));
-        assert_eq!(Kind::of("/roster.v1.Queues/RequeueDead"), None);
+        assert_eq!(Kind::of("/roster.v1.Queues/RequeueDead"), Some(Kind::Long));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_come_soon_ends_its_call_and_one_that_came_may_take_longer() {
+        let patience = Patience { request: Duration::ZERO, answer: None };
+        let (request, arrival) = Arriving::seen(Request::new(()));
+        let half = patience.wait(arrival.clone(), std::future::pending::<()>()).await.unwrap_err();
+        assert_eq!(half.code(), tonic::Code::DeadlineExceeded);
+        drop(request);
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            7
+        };
+        assert_eq!(patience.wait(arrival.clone(), slow).await.unwrap(), 7);
+        let short = Patience { request: Duration::ZERO, answer: Some(Duration::ZERO) };
+        let late = short.wait(arrival, std::future::pending::<()>()).await.unwrap_err();
+        assert!(late.message().contains("too long"), "{late:?}");
     }
 }

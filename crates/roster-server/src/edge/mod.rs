@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod admission;
+mod arrival;
 mod at_once;
 mod backup;
 mod budget;
@@ -77,6 +78,7 @@ pub(crate) struct Gauges {
     pub(crate) calls: AtomicUsize,
     pub(crate) checks: AtomicUsize,
     pub(crate) admin_calls: AtomicUsize,
+    pub(crate) long_calls: AtomicUsize,
     pub(crate) refused_calls: AtomicU64,
     pub(crate) sessions: AtomicUsize,
     pub(crate) watch_streams: AtomicUsize,

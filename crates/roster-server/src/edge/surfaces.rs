@@ -12,6 +12,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use super::RegistryApi;
+use super::arrival::Arriving;
 
 /// The registry, and what is behind the router.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl Surfaces {
         Self { registry, others: others.prepare() }
     }
 
-    pub(super) fn call(&self, request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
+    pub(super) fn call(&self, request: Request<Arriving<Incoming>>) -> BoxFuture<Response<Body>, Infallible> {
         // What is called most passes by the router and its boxes.
         if is_of::<RegistryServer<RegistryApi>>(request.uri().path()) {
             return tower::Service::call(&mut self.registry.clone(), request);
