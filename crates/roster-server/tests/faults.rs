@@ -91,6 +91,37 @@ async fn a_full_disk_makes_the_node_read_only_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_refused_as_a_whole_is_answered_each_operation_and_says_why_once() {
+    let disk = FaultyDisk::new(2);
+    let node = start_on(&disk).await;
+    let mut session = Session::open(&node, 60_000).await;
+    disk.set_capacity(Some(disk.used_bytes()));
+    let operation = |port| {
+        let register = v1::Register { registration: Some(member("orders", port)), ..Default::default() };
+        let operation = Some(v1::operation::Operation::Register(register));
+        v1::Operation { request_id: u64::from(port), operation }
+    };
+    let operations = v1::Operations { operations: (1..=5_000).map(operation).collect() };
+    let request = Some(v1::session_request::Request::Operations(operations));
+    session.requests.send(v1::SessionRequest { request }).await.unwrap();
+    let results = loop {
+        if let Response::Results(results) = session.next().await.unwrap() {
+            break results.results;
+        }
+    };
+    let mut texts = Vec::new();
+    for (result, port) in results.iter().zip(1..) {
+        let Some(Outcome::Refusal(refusal)) = &result.outcome else { panic!("{result:?} on a full disk") };
+        assert_eq!((result.request_id, refusal.code()), (port, Code::ReadOnly));
+        if !refusal.message.is_empty() {
+            texts.push(port);
+        }
+    }
+    assert_eq!((results.len(), texts), (5_000, vec![1]));
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_answered_survives_a_power_cut() {
     for seed in 0..8 {
         let disk = FaultyDisk::new(seed);

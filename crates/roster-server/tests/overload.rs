@@ -84,15 +84,19 @@ async fn flood(mut session: Session, number: u32, messages: u32, each: u32) -> (
     while done + refused < messages * each {
         match session.next().await.expect("a session that floods goes on") {
             Response::Results(results) => {
+                let mut texts = 0;
                 for result in results.results {
                     match result.outcome.unwrap() {
                         v1::result::Outcome::Refusal(refusal) => {
                             assert_eq!(refusal.code(), Code::LimitExceeded, "{}", refusal.message);
+                            assert_ne!(refusal.limit_max, 0);
+                            texts += u32::from(!refusal.message.is_empty());
                             refused += 1;
                         }
                         _ => done += 1,
                     }
                 }
+                assert!(texts <= 1, "the same text {texts} times");
             }
             Response::Farewell(farewell) => panic!("{farewell:?}"),
             _ => {}

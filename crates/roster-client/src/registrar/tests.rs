@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roster_core::Grace;
-use roster_proto::convert::encode_instance;
+use roster_proto::convert::{encode_instance, refuse_all};
 use roster_proto::v1;
 use roster_proto::v1::farewell::Reason;
 use roster_proto::v1::operation::Operation as Ask;
@@ -229,6 +229,26 @@ fn r1_one_goes_out_at_once_and_the_rest_gathers_until_it_is_answered() {
     script.announce(3);
     assert_eq!(script.done(), "");
     assert_eq!(script.hear(active(1, 11)), "#1 active 11\n> 2: register 2, 3: register 3\n");
+}
+
+#[test]
+fn operations_that_are_refused_together_each_say_why() {
+    let mut script = Script::welcomed();
+    script.announce(1);
+    script.done();
+    script.announce(2);
+    script.announce(3);
+    script.announce(4);
+    script.hear(active(1, 11));
+    let results = refuse_all([2, 3], &refusal(Code::LimitExceeded));
+    let wordless = v1::Refusal { code: Code::LimitExceeded.into(), ..Default::default() };
+    for response in [Response::Results(v1::Results { results }), result(4, Outcome::Refusal(wordless))] {
+        script.machine.handle_received(script.moment, v1::SessionResponse { response: Some(response) });
+    }
+    for why in ["no", "no", "the node gives no reason but CODE_LIMIT_EXCEEDED"] {
+        let Some(Report::Standing(_, told)) = script.machine.book.poll_report() else { panic!("nothing is told") };
+        assert!(matches!(&told.state, State::Refused(refusal) if refusal.message == why), "{told:?}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod instance_bytes;
 mod queue;
 mod refusal;
 mod registration;
+mod results;
 
 pub use event::{encode_event, encode_events, encode_group, encode_notice, parse_event, parse_group};
 pub use facts::{encode_cutover, encode_registration, parse_cutover, parse_grace, parse_handover, parse_register};
@@ -20,6 +21,7 @@ pub use queue::{
     parse_queue_type,
 };
 pub use refusal::{Advice, invalid, status_of, unavailable};
+pub use results::{RefusalWords, refuse_all};
 
 #[cfg(doc)]
 use crate::v1;

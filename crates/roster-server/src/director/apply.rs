@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roster_core::directory::{Command, Notice, OfflineReason, Outcome, Refusal};
 use roster_core::{Position, ServiceName, SessionId, Timestamp, Token};
-use roster_proto::convert::{encode_instance, encode_notice, unavailable};
+use roster_proto::convert::{encode_instance, encode_notice, refuse_all, unavailable};
 use roster_proto::v1;
 use roster_proto::v1::check_response::Outcome as Checked;
 use roster_proto::v1::session_response::Response;
@@ -260,8 +260,7 @@ impl Director {
             match origin {
                 Origin::Director => self.backlog.extend(commands),
                 Origin::Session { link, requests, permit, .. } => {
-                    let results = requests.iter().map(|request| refused(request.id, refusal.clone())).collect();
-                    link.answer(results, permit);
+                    link.answer(refuse_all(requests.iter().map(|request| request.id), refusal), permit);
                 }
                 Origin::Attach { reply, .. } => {
                     let _ = reply.send(Err(refusal.clone()));

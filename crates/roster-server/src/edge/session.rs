@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roster_core::directory::{Caller, Command};
 use roster_core::{InstanceId, Label, SecretHash, SessionId};
-use roster_proto::convert::{invalid, parse_grace, parse_register};
+use roster_proto::convert::{invalid, parse_grace, parse_register, refuse_all};
 use roster_proto::encoded::{self, Request as Wire, SessionOperation};
 use roster_proto::v1;
 use roster_proto::v1::farewell::Reason;
@@ -183,11 +183,8 @@ impl SessionStream {
         let ticket = match self.ticket(stream, bytes).await {
             Ticketed::Entered(ticket) => Some(ticket),
             Ticketed::Refused(refusal) => {
-                let refused = |request: Request| {
-                    let outcome = Some(v1::result::Outcome::Refusal(refusal.clone()));
-                    v1::Result { request_id: request.id, outcome }
-                };
-                self.link.answer(requests.into_iter().map(refused).collect(), Some(permit));
+                let refused = refuse_all(requests.iter().map(|request| request.id), &refusal);
+                self.link.answer(refused, Some(permit));
                 return true;
             }
             Ticketed::Ended => return false,

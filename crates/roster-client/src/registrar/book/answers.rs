@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roster_core::{InstanceId, Position, Token};
-use roster_proto::convert::Advice;
+use roster_proto::convert::{Advice, RefusalWords};
 use roster_proto::v1;
 use roster_proto::v1::refusal::Code;
 use roster_proto::v1::result::Outcome;
@@ -17,7 +17,11 @@ impl Book {
     /// The results of what was asked.
     pub(in crate::registrar) fn handle_results(&mut self, moment: Moment, results: v1::Results) -> Verdict {
         let mut verdict = Verdict::Fine;
-        for result in results.results {
+        let mut words = RefusalWords::default();
+        for mut result in results.results {
+            if let Some(Outcome::Refusal(refusal)) = &mut result.outcome {
+                words.complete(refusal);
+            }
             let (Some(asked), Some(outcome)) = (self.asked.remove(&result.request_id), result.outcome) else {
                 tracing::debug!(request = result.request_id, "a result that nobody awaits");
                 continue;
