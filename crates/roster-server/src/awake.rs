@@ -2,6 +2,8 @@
 //!
 //! A node that was stopped, swapped out or starved for Δ must not take Δ for silence of its clients.
 //! All deadlines of sessions are in this time, so a stall moves every one of them by its length.
+//! While the edge is late the clock stands still as well, but not for ever: an edge that is late all the time must not
+//! keep alive whoever is gone.
 
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ const STALL: Duration = Duration::from_millis(250);
 const CATCH_UP: Duration = Duration::from_secs(1);
 /// Between two such standstills.
 const STANDSTILL_PAUSE: Duration = Duration::from_secs(5);
+/// The longest that the edge holds the clock in one go.
+const EDGE_HOLDS_AT_MOST: Duration = Duration::from_secs(60);
 /// Nobody may sleep longer than this between two looks at the clock, or a stall could hide in the sleep.
 pub(crate) const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(100);
 
@@ -28,6 +32,25 @@ impl Awake {
     }
 }
 
+/// What holds the clock, beside stalls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Nothing,
+    /// Whoever is heard cannot be noted down.
+    Log,
+    /// What was answered may wait to be read.
+    Edge,
+}
+
+/// What a look at the clock noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    /// The node stood still for so long.
+    Stall(Duration),
+    /// The edge has held the clock for as long as it may; told once. Time goes on.
+    EdgeTooLate(Duration),
+}
+
 /// Follows a steady clock and leaves out the stalls.
 #[derive(Debug, Default)]
 pub(crate) struct AwakeClock {
@@ -36,13 +59,14 @@ pub(crate) struct AwakeClock {
     catching_up_until: Duration,
     /// No further standstill before this, or a node that is starved all the time would stop its clock.
     standstill_from: Duration,
+    /// For how long the edge has been late, without a pause and without stalls.
+    edge_late: Duration,
 }
 
 impl AwakeClock {
     /// Takes in what the steady clock says. Called at least every [`LOOK_AT_LEAST_EVERY`], but for the
-    /// time that the caller `worked`. While it is `stuck` the clock stands still.
-    /// Returns the length of a stall that it noticed.
-    pub(crate) fn look(&mut self, steady: Duration, worked: Duration, stuck: bool) -> Option<Duration> {
+    /// time that the caller `worked`. While something holds it the clock stands still.
+    pub(crate) fn look(&mut self, steady: Duration, worked: Duration, hold: Hold) -> Option<Oddity> {
         let passed = steady.saturating_sub(self.seen);
         self.seen = steady;
         let overshoot = passed.saturating_sub(LOOK_AT_LEAST_EVERY + worked);
@@ -51,10 +75,19 @@ impl AwakeClock {
                 self.catching_up_until = steady + CATCH_UP;
                 self.standstill_from = steady + STANDSTILL_PAUSE;
             }
-            return Some(passed);
+            return Some(Oddity::Stall(passed));
         }
-        if stuck {
-            return None;
+        match hold {
+            Hold::Nothing => self.edge_late = Duration::ZERO,
+            Hold::Log => return None,
+            Hold::Edge => {
+                let was_held = self.edge_late < EDGE_HOLDS_AT_MOST;
+                self.edge_late += passed;
+                if was_held {
+                    let goes_on = self.edge_late >= EDGE_HOLDS_AT_MOST;
+                    return goes_on.then_some(Oddity::EdgeTooLate(self.edge_late));
+                }
+            }
         }
         if steady >= self.catching_up_until {
             self.now = self.now.plus(passed);
@@ -90,32 +123,32 @@ mod tests {
     fn a_stall_does_not_count_and_is_reported() {
         let mut clock = AwakeClock::default();
         for tick in 1..=10 {
-            assert_eq!(clock.look(millis(tick * 100), Duration::ZERO, false), None);
+            assert_eq!(clock.look(millis(tick * 100), Duration::ZERO, Hold::Nothing), None);
         }
         assert_eq!(clock.now(), Awake(millis(1_000)));
-        assert_eq!(clock.look(millis(61_000), Duration::ZERO, false), Some(millis(60_000)));
+        assert_eq!(clock.look(millis(61_000), Duration::ZERO, Hold::Nothing), Some(Oddity::Stall(millis(60_000))));
         assert_eq!(clock.now(), Awake(millis(1_000)));
     }
 
     #[test]
     fn after_a_stall_the_clock_waits_until_what_gathered_is_read() {
         let mut clock = AwakeClock::default();
-        clock.look(millis(60_000), Duration::ZERO, false);
+        clock.look(millis(60_000), Duration::ZERO, Hold::Nothing);
         for tick in 1..10 {
-            clock.look(millis(60_000 + tick * 100), Duration::ZERO, false);
+            clock.look(millis(60_000 + tick * 100), Duration::ZERO, Hold::Nothing);
         }
         assert_eq!(clock.now(), Awake::default());
         assert!(clock.is_catching_up());
-        clock.look(millis(61_000), Duration::ZERO, false);
+        clock.look(millis(61_000), Duration::ZERO, Hold::Nothing);
         assert!(!clock.is_catching_up());
-        clock.look(millis(61_100), Duration::ZERO, false);
+        clock.look(millis(61_100), Duration::ZERO, Hold::Nothing);
         assert_eq!(clock.now(), Awake(millis(200)));
     }
 
     #[test]
     fn a_long_turn_is_no_stall() {
         let mut clock = AwakeClock::default();
-        assert_eq!(clock.look(millis(5_000), millis(4_900), false), None);
+        assert_eq!(clock.look(millis(5_000), millis(4_900), Hold::Nothing), None);
         assert_eq!(clock.now(), Awake(millis(5_000)));
     }
 
@@ -123,9 +156,9 @@ mod tests {
     fn a_node_that_is_starved_all_the_time_still_ages() {
         let mut clock = AwakeClock::default();
         for second in 1..=60 {
-            clock.look(millis(second * 1_000), Duration::ZERO, false);
+            clock.look(millis(second * 1_000), Duration::ZERO, Hold::Nothing);
             for tick in 1..=9 {
-                clock.look(millis(second * 1_000 + tick * 50), Duration::ZERO, false);
+                clock.look(millis(second * 1_000 + tick * 50), Duration::ZERO, Hold::Nothing);
             }
         }
         assert!(clock.now() > Awake(millis(15_000)), "{:?}", clock.now());
@@ -135,8 +168,32 @@ mod tests {
     fn while_the_log_is_stuck_nothing_ages() {
         let mut clock = AwakeClock::default();
         for tick in 1..=100 {
-            clock.look(millis(tick * 100), Duration::ZERO, true);
+            clock.look(millis(tick * 100), Duration::ZERO, Hold::Log);
         }
         assert_eq!(clock.now(), Awake::default());
+    }
+
+    #[test]
+    fn an_edge_that_is_late_for_ever_holds_the_clock_for_a_minute_and_says_so_once() {
+        let mut clock = AwakeClock::default();
+        let mut told = Vec::new();
+        for tick in 1..=599 {
+            told.extend(clock.look(millis(tick * 100), Duration::ZERO, Hold::Edge));
+        }
+        assert_eq!((clock.now(), told.as_slice()), (Awake::default(), [].as_slice()));
+        // That the node stood still is not the edge's doing.
+        clock.look(millis(120_000), Duration::ZERO, Hold::Edge);
+        clock.look(millis(120_050), Duration::ZERO, Hold::Edge);
+        assert_eq!(clock.now(), Awake::default());
+        for tick in 1..=100 {
+            told.extend(clock.look(millis(120_050 + tick * 100), Duration::ZERO, Hold::Edge));
+        }
+        assert!(matches!(told.as_slice(), [Oddity::EdgeTooLate(late)] if *late < millis(61_000)), "{told:?}");
+        assert!(clock.now() >= Awake(millis(7_000)), "{:?}", clock.now());
+
+        let now = clock.now();
+        clock.look(millis(130_100), Duration::ZERO, Hold::Nothing);
+        clock.look(millis(130_200), Duration::ZERO, Hold::Edge);
+        assert_eq!(clock.now(), now.plus(millis(50)), "once it was in time it may be late again");
     }
 }

@@ -39,7 +39,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tracing::warn;
 
-use crate::awake::{Awake, AwakeClock, LOOK_AT_LEAST_EVERY, thread_time};
+use crate::awake::{Awake, AwakeClock, Hold, LOOK_AT_LEAST_EVERY, thread_time};
 use crate::background;
 use crate::clock::{Entropy, WallClock};
 use crate::writer::LogView;
@@ -225,8 +225,8 @@ impl Broker {
     fn look_at_clock(&mut self) {
         let worked = thread_time().saturating_sub(self.worked);
         self.worked += worked;
-        let stuck = self.log.is_appending_for(APPEND_STALL);
-        self.awake.look(self.started.elapsed(), worked, stuck);
+        let hold = if self.log.is_appending_for(APPEND_STALL) { Hold::Log } else { Hold::Nothing };
+        self.awake.look(self.started.elapsed(), worked, hold);
         let lived = self.began.1.until(self.awake.now());
         let passed = self.clock.now().get().saturating_sub(self.began.0.get());
         let behind = passed.saturating_sub(u64::try_from(lived.as_millis()).unwrap_or(u64::MAX));

@@ -31,7 +31,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::awake::{AwakeClock, LOOK_AT_LEAST_EVERY, thread_time};
+use crate::awake::{AwakeClock, Hold, LOOK_AT_LEAST_EVERY, Oddity, thread_time};
 use crate::background;
 use crate::drains::{Drains, Report};
 use crate::guard::{Guard, GuardSettings};
@@ -54,7 +54,7 @@ const TURN: Duration = Duration::from_millis(20);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// A write to the log that takes longer is a stall of the node: nobody who is heard can be noted down.
 const APPEND_STALL: Duration = Duration::from_secs(1);
-/// While the edge is behind by more than this, nobody ages: what they answered may wait to be read.
+/// While the edge is behind by more than this, nobody ages (but not for ever): what they answered may wait to be read.
 const EDGE_STALL: Duration = Duration::from_millis(100);
 /// How often what could not be logged is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -225,9 +225,22 @@ impl Director {
         let worked = thread_time().saturating_sub(self.worked);
         self.worked += worked;
         // Who cannot be noted down, or heard, does not age.
-        let stuck = self.log.is_appending_for(APPEND_STALL) || self.edge.is_late(EDGE_STALL);
-        if let Some(stall) = self.clock.look(self.started.elapsed(), worked, stuck) {
-            warn!(millis = stall.as_millis(), "the node stood still; every deadline moves by as much");
+        let hold = if self.log.is_appending_for(APPEND_STALL) {
+            Hold::Log
+        } else if self.edge.is_late(EDGE_STALL) {
+            Hold::Edge
+        } else {
+            Hold::Nothing
+        };
+        match self.clock.look(self.started.elapsed(), worked, hold) {
+            Some(Oddity::Stall(stall)) => {
+                warn!(millis = stall.as_millis(), "the node stood still; every deadline moves by as much");
+            }
+            Some(Oddity::EdgeTooLate(late)) => {
+                let seconds = late.as_secs();
+                warn!(seconds, "the edge is late all the time; deadlines go on, and who is not heard will be suspect");
+            }
+            None => {}
         }
     }
 
