@@ -194,7 +194,7 @@ impl Machine {
             }
         }
         for watch in touched {
-            if let Some(subscription) = self.watches.get_mut(&watch) {
+            if let Some(subscription) = self.watches.get_mut(&watch).filter(|watch| watch.asked) {
                 let changes = std::mem::take(&mut subscription.untold);
                 self.reports.push_back(Report::Taken { watch, view: subscription.view.visible(), changes });
             }
@@ -210,7 +210,9 @@ impl Machine {
     fn take_in(&mut self, epoch: u64, watches: &[WatchId], group: Group) {
         let mut group = Some(group);
         for (nth, watch) in watches.iter().enumerate() {
-            let Some(subscription) = self.watches.get_mut(watch) else { continue };
+            // What is told of a watch that the node was not asked for would hold back acknowledgements (W2) until the next
+            // message: when such a watch ends, nothing is sent that could carry them.
+            let Some(subscription) = self.watches.get_mut(watch).filter(|watch| watch.asked) else { continue };
             let group = if nth + 1 == watches.len() { group.take() } else { group.clone() };
             let Some(group) = group else { continue };
             subscription.take_in(epoch, group);

@@ -337,12 +337,32 @@ fn what_comes_for_a_watch_that_has_ended_is_dropped() {
     assert_eq!(script.hear(&[2], 5, vec![Told::Reset, up(3), Told::Loaded]), "> taken in 5\n");
 }
 
+fn refuse(code: Code) -> v1::EventGroup {
+    let refusal = v1::Refusal { code: code.into(), ..Default::default() };
+    v1::EventGroup { position: 0, events: vec![v1::Event { event: Some(v1::event::Event::Refused(refusal)) }] }
+}
+
+#[test]
+fn w2_a_watch_that_ends_before_it_is_whole_holds_no_acknowledgement_back() {
+    let mut script = Script::loaded();
+    script.watch("orders");
+    script.done();
+    script.hear(&[2], 5, vec![Told::Reset]);
+    assert_eq!(script.hear(&[1], 6, vec![up(6)]), "#1 has 3 6: up 6\n");
+    script.machine.unsubscribe(2);
+    assert_eq!(script.done(), "> end 2, taken in 6\n");
+    // Nor does one that is refused, and told of nevertheless.
+    script.watch("orders");
+    script.done();
+    script.hear_wire(&[3], refuse(Code::InvalidName));
+    script.hear(&[3], 7, vec![Told::Reset]);
+    assert_eq!(script.hear(&[1], 8, vec![up(8)]), "#1 has 3 6 8: up 8\n");
+    script.machine.unsubscribe(3);
+    assert_eq!(script.wait(1_000), "> taken in 8\n");
+}
+
 #[test]
 fn a_refused_watch_is_tried_again_when_that_may_help() {
-    let refuse = |code: Code| {
-        let refusal = v1::Refusal { code: code.into(), ..Default::default() };
-        v1::EventGroup { position: 0, events: vec![v1::Event { event: Some(v1::event::Event::Refused(refusal)) }] }
-    };
     let mut script = Script::opened();
     assert_eq!(script.hear_wire(&[1], refuse(Code::LimitExceeded)), "#1 refused LimitExceeded\n");
     assert_eq!(script.wait(999), "");
