@@ -19,6 +19,7 @@ mod servers;
 mod targets;
 mod workloads;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -61,6 +62,16 @@ pub(crate) struct Run {
     render: bool,
 }
 
+impl Run {
+    /// The file of what it has measured so far: runs that measure other things do not go on with each other.
+    fn state(&self) -> String {
+        let sizes = self.quick.then_some("quick");
+        let only: BTreeSet<&str> = self.only.iter().map(String::as_str).collect();
+        let parts: Vec<&str> = std::iter::once("run").chain(sizes).chain(only).collect();
+        format!("{}.json", parts.join("-"))
+    }
+}
+
 /// # Errors
 /// When a peer cannot be had, or a workload fails: then what was measured is shown first.
 pub(super) fn run(root: &Path, run: &Run) -> anyhow::Result<()> {
@@ -77,7 +88,7 @@ pub(super) fn run(root: &Path, run: &Run) -> anyhow::Result<()> {
     let programs = Programs::find(root, &place.work)?;
     let mut workloads = workloads;
     workloads.retain(|workload| workload.is_there(&programs));
-    let state = place.work.join(if run.quick { "run-quick.json" } else { "run.json" });
+    let state = place.work.join(run.state());
     let data = place.emptied_data()?;
     let mut record = if run.resume {
         Record::resume(&state, &commit, run.rounds)?
@@ -200,5 +211,29 @@ impl Place {
         }
         println!("{text}\nwritten: {}", self.into.join(PAGE).display());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(quick: bool, only: &[&str]) -> String {
+        let only = only.iter().map(|&id| id.to_owned()).collect();
+        Run { rounds: 1, quick, only, resume: false, render: false }.state()
+    }
+
+    #[test]
+    fn runs_of_other_workloads_or_sizes_are_kept_apart() {
+        let states = [
+            state(false, &[]),
+            state(true, &[]),
+            state(false, &["W1"]),
+            state(true, &["W1"]),
+            state(false, &["W1", "W3"]),
+        ];
+        let apart: BTreeSet<_> = states.iter().collect();
+        assert_eq!(apart.len(), states.len(), "{states:?}");
+        assert_eq!(state(false, &["W3", "W1", "W3"]), state(false, &["W1", "W3"]), "in whatever order");
     }
 }
