@@ -2,6 +2,9 @@
 //!
 //! A reading has many of them, and the messages of [`v1`] would cost a string for each text, only to be thrown
 //! away (docs/performance.md).
+//!
+//! `roster-store` writes its records in the same way, with code of its own: neither crate knows the other, the core
+//! knows no protobuf, and the stored form must stay as it is when the wire changes.
 
 use prost::bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
