@@ -17,6 +17,9 @@ use super::state_copy::StateCopy;
 
 /// A response is closed when it has grown to this size.
 const RESPONSE_BYTES: usize = 256 * 1024;
+/// Room for so many parcels stays when all are taken. A stream that begins with many watches gets one for each, and
+/// would keep the room for them as long as it lives.
+const PARCELS_KEPT: usize = 16;
 
 /// Shared by the director, which fills it, and the stream's task, which empties it.
 #[derive(Debug)]
@@ -181,6 +184,9 @@ impl Outbox {
             size += group.len() + 8 * watches.len();
             response.deliveries.push(Delivery { watch_ids: watches.to_vec(), group });
         }
+        if inner.parcels.is_empty() && inner.parcels.capacity() > PARCELS_KEPT {
+            inner.parcels = VecDeque::new();
+        }
         Taken::Response(response)
     }
 }
@@ -214,6 +220,20 @@ mod tests {
         assert!(!outbox.put(group(1)));
         let Taken::Response(response) = outbox.take(0) else { panic!("nothing to read") };
         assert_eq!(response.deliveries.len(), 1);
+    }
+
+    #[test]
+    fn an_outbox_that_was_read_keeps_little_room() {
+        let outbox = Outbox::new(1_000, 1_000);
+        let fill = |count| (0..count).for_each(|_| assert!(!outbox.put(group(0))));
+        let read = || assert!(matches!(outbox.take(0), Taken::Response(_)));
+        fill(500);
+        read();
+        assert_eq!(outbox.lock().parcels.capacity(), 0);
+        fill(1);
+        let room = outbox.lock().parcels.capacity();
+        read();
+        assert_eq!(outbox.lock().parcels.capacity(), room, "what a quiet stream uses again and again");
     }
 
     #[test]

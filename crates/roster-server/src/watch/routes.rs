@@ -40,6 +40,10 @@ impl Routes {
         let watchers = self.0.entry(SmolStr::new(selector)).or_default();
         let routes = if is_parked { &mut watchers.parked } else { &mut watchers.told };
         let route = routes.entry(stream).or_default();
+        if route.watches.is_empty() {
+            // Most often it stays the only one, and `push` alone would make room for four.
+            route.watches.reserve_exact(1);
+        }
         route.watches.push(watch);
         route.shared = None;
     }
