@@ -12,15 +12,13 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic_prost::ProstDecoder;
 
-/// What a stream keeps for each direction. `bytes` gives a buffer that is still in use elsewhere a successor of the
+/// What a stream keeps for what goes out. `bytes` gives a buffer that is still in use elsewhere a successor of the
 /// size that it began with, but remembers none below 1 KiB: then each message would begin with a few bytes.
-const STREAM_BUFFER_BYTES: usize = 1024;
+const WRITE_BUFFER_BYTES: usize = 1024;
+/// And for what comes in, which comes by the frame and gets room for all of it.
+const READ_BUFFER_BYTES: usize = 256;
 /// Messages that are ready are sent together up to this, as tonic does it.
 const TOGETHER_BYTES: usize = 32 * 1024;
-
-fn buffers() -> BufferSettings {
-    BufferSettings::new(STREAM_BUFFER_BYTES, TOGETHER_BYTES)
-}
 
 /// Sends `T` and receives `U`.
 #[derive(Debug, Clone)]
@@ -47,7 +45,7 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstDecoder::new(buffers())
+        ProstDecoder::new(BufferSettings::new(READ_BUFFER_BYTES, TOGETHER_BYTES))
     }
 }
 
@@ -67,7 +65,7 @@ impl<T: Message> Encoder for WholeRoom<T> {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        buffers()
+        BufferSettings::new(WRITE_BUFFER_BYTES, TOGETHER_BYTES)
     }
 }
 
@@ -98,7 +96,7 @@ mod tests {
 
     #[test]
     fn messages_larger_than_the_buffers_arrive_whole() {
-        let messages = [farewell(1), farewell(STREAM_BUFFER_BYTES), farewell(200_000), farewell(0), farewell(70_000)];
+        let messages = [farewell(1), farewell(WRITE_BUFFER_BYTES), farewell(200_000), farewell(0), farewell(70_000)];
         let mut reading =
             pin!(Streaming::new_request(Sessions::default().decoder(), encoded(messages.to_vec()), None, None));
         let mut context = Context::from_waker(Waker::noop());
@@ -118,6 +116,6 @@ mod tests {
         let Ok(bytes) = frame.into_data() else { panic!("no data") };
         drop(body);
         let room = bytes.try_into_mut().expect("nobody else has it").capacity();
-        assert!(room <= 5 + message.encoded_len() + STREAM_BUFFER_BYTES, "{room} bytes");
+        assert!(room <= 5 + message.encoded_len() + WRITE_BUFFER_BYTES, "{room} bytes");
     }
 }
