@@ -378,7 +378,6 @@ fn queue_log_settings(settings: &Settings) -> LogSettings {
 
 fn log_settings(settings: &Settings) -> LogSettings {
     LogSettings {
-        directory: settings.data_dir.clone(),
         switch_directory: Some(settings.switch_dir.clone()).filter(|path| *path != PathBuf::new()),
         durability: match settings.durability {
             Durability::Synced => roster_store::Durability::Synced,
@@ -390,6 +389,7 @@ fn log_settings(settings: &Settings) -> LogSettings {
         history: settings.log.history.0,
         history_max: settings.log.history_max.as_u64(),
         segment_max: settings.log.segment_max.as_u64(),
+        ..LogSettings::new(settings.data_dir.clone())
     }
 }
 

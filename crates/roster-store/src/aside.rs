@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::error::IoFailure;
+use crate::frame::SECTOR_BYTES;
 use crate::limits::READ_BYTES;
 
 /// Copies the bytes of `file` from `offset` to its end into a new file beside it, durably, and says
-/// which. The name is that of the file, the offset, and `extension`.
+/// which. Sectors of zeros at its end are room and are left out. The name is that of the file, the offset, and
+/// `extension`.
 pub(crate) fn copy_aside(
     disk: &dyn Disk,
     file: &dyn DiskFile,
@@ -20,8 +22,10 @@ pub(crate) fn copy_aside(
         let copy = disk.create(&target).map_err(|source| IoFailure::new("create", &target, source))?;
         let mut piece = vec![0; READ_BYTES];
         let mut copied = 0;
-        loop {
-            let read = read_full_at(file, offset + copied, &mut piece)
+        let end = content_end(file, offset).map_err(|source| IoFailure::new("read", path, source))?;
+        while offset + copied < end {
+            let wanted = (end - offset - copied).min(READ_BYTES as u64) as usize;
+            let read = read_full_at(file, offset + copied, &mut piece[..wanted])
                 .map_err(|source| IoFailure::new("read", path, source))?;
             if read == 0 {
                 break;
@@ -39,6 +43,22 @@ pub(crate) fn copy_aside(
             // Half a copy is of no use to anybody; if this fails too, it is history.
             let _ = disk.remove(&target);
             Err(failure)
+        }
+    }
+}
+
+/// Where the file ends without the sectors of zeros that are last.
+fn content_end(file: &dyn DiskFile, from: u64) -> std::io::Result<u64> {
+    let mut piece = vec![0; READ_BYTES];
+    let (mut at, mut end) = (from, from);
+    loop {
+        let read = read_full_at(file, at, &mut piece)?;
+        if let Some(last) = piece[..read].iter().rposition(|&byte| byte != 0) {
+            end = (at + last as u64 + 1).next_multiple_of(SECTOR_BYTES);
+        }
+        at += read as u64;
+        if read < piece.len() {
+            return Ok(end.min(at));
         }
     }
 }

@@ -8,6 +8,10 @@
 //! *damaged*, wherever it stands, and may have been acknowledged. One flipped bit makes no torn frame of a
 //! whole one: it changes neither the length of the file, nor (by the sum of the head) the length that the
 //! frame announces, nor leaves a sector without any other bit.
+//!
+//! # Room
+//! Nothing but zeros from the end of a frame to the end of the file is room made in advance
+//! (`local/ahead.rs`): the frames end there.
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +36,7 @@ pub(crate) struct Frame {
 #[derive(Debug)]
 pub(crate) enum NextFrame {
     Frame(Frame),
-    /// The file ends here.
+    /// The file ends here, or has only zeros from here on.
     End,
     /// From here to the end of the file there is only a torn write.
     Torn(Damage),
@@ -90,7 +94,18 @@ impl FrameReader {
 
     /// The frame at this place; moves on only when there is one.
     pub(crate) fn next(&mut self) -> Result<NextFrame, ReadError> {
-        if self.offset >= self.len {
+        match self.look()? {
+            // In a log in use, what was read early may have been written since.
+            NextFrame::Torn(_) | NextFrame::Damaged { .. } => {
+                self.seek(self.offset);
+                self.look()
+            }
+            next @ (NextFrame::Frame(_) | NextFrame::End) => Ok(next),
+        }
+    }
+
+    fn look(&mut self) -> Result<NextFrame, ReadError> {
+        if self.offset >= self.len || self.is_at_room()? {
             return Ok(NextFrame::End);
         }
         let offset = self.offset;
@@ -115,7 +130,9 @@ impl FrameReader {
         let frame_bytes = head.frame_bytes() as usize;
         let mut rest = BytesMut::from(&self.bytes(frame_bytes)?[HEAD_BYTES..]);
         if let Err(what) = head.open_body(self.log, &mut rest) {
-            let torn = has_zero_piece(offset, self.bytes(frame_bytes)?);
+            let frame = self.bytes(frame_bytes)?;
+            // A write over the room that stopped early left the zeros from there on.
+            let torn = has_zero_piece(offset, frame) || frame.last() == Some(&0);
             return self.judge(torn, Some(&head), what.to_owned());
         }
         rest.truncate(head.body_bytes as usize);
@@ -123,11 +140,42 @@ impl FrameReader {
         Ok(NextFrame::Frame(Frame { offset, head, body: rest.freeze() }))
     }
 
-    /// Without a head the frame has no length; only the sectors under the head itself can tell.
+    /// Whether there are only zeros from here on.
+    fn is_at_room(&mut self) -> Result<bool, ReadError> {
+        let head_bytes = (self.len - self.offset).min(HEAD_BYTES as u64) as usize;
+        if !is_zero(self.at_most(head_bytes)?) {
+            return Ok(false);
+        }
+        let is_room = self.is_zero_from(self.offset)?;
+        if !is_room {
+            // Perhaps written just now: then the head is to be read again.
+            self.seek(self.offset);
+        }
+        Ok(is_room)
+    }
+
+    /// Whether the file has nothing but zeros from a place on.
+    fn is_zero_from(&self, mut at: u64) -> Result<bool, ReadError> {
+        let mut chunk = vec![0; READ_BYTES];
+        loop {
+            let filled = read_full_at(&*self.file, at, &mut chunk)
+                .map_err(|source| IoFailure::new("read", &self.path, source))?;
+            if !is_zero(&chunk[..filled]) {
+                return Ok(false);
+            }
+            if filled < chunk.len() {
+                return Ok(true);
+            }
+            at += filled as u64;
+        }
+    }
+
+    /// Without a head the frame has no length; only the sectors under the head itself can tell, or that nothing
+    /// follows it but room.
     fn judge_head(&mut self, what: &str) -> Result<NextFrame, ReadError> {
-        let head_end = (self.offset + HEAD_BYTES as u64).next_multiple_of(SECTOR_BYTES).min(self.len);
-        let span = (head_end - self.offset) as usize;
-        let torn = has_zero_piece(self.offset, self.bytes(span)?);
+        let head_end = self.offset + HEAD_BYTES as u64;
+        let span = (head_end.next_multiple_of(SECTOR_BYTES).min(self.len) - self.offset) as usize;
+        let torn = has_zero_piece(self.offset, self.bytes(span)?) || self.is_zero_from(head_end)?;
         self.judge(torn, None, what.to_owned())
     }
 
@@ -172,6 +220,14 @@ impl FrameReader {
 
     /// The next bytes of the file; the caller knows that it has so many.
     fn bytes(&mut self, count: usize) -> Result<&[u8], ReadError> {
+        if self.at_most(count)?.len() < count {
+            return Err(self.damage(self.offset, "the file became shorter while it was read").into());
+        }
+        self.at_most(count)
+    }
+
+    /// The next bytes of the file, fewer when it became shorter.
+    fn at_most(&mut self, count: usize) -> Result<&[u8], ReadError> {
         let skip = (self.offset - self.window_at) as usize;
         if self.window.len() < skip + count {
             let kept = self.window.split_off(skip.min(self.window.len()));
@@ -183,11 +239,12 @@ impl FrameReader {
             let filled = read_full_at(&*self.file, at, &mut self.window[had..])
                 .map_err(|source| IoFailure::new("read", &self.path, source))?;
             self.window.truncate(had + filled);
-            if self.window.len() < count {
-                return Err(self.damage(self.offset, "the file became shorter while it was read").into());
-            }
         }
         let skip = (self.offset - self.window_at) as usize;
-        Ok(&self.window[skip..skip + count])
+        Ok(&self.window[skip..(skip + count).min(self.window.len())])
     }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }

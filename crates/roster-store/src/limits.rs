@@ -15,3 +15,9 @@ pub(crate) const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
 pub(crate) const READ_BYTES: usize = 256 * 1024;
 /// The least that a disk must take before it counts as having room again.
 pub(crate) const ROOM_BYTES: usize = 64 * 1024;
+/// Batches longer than this make no room in advance: that would write their bytes twice to save little.
+pub(crate) const AHEAD_BATCH_BYTES_MAX: usize = 128 * 1024;
+/// The least room that is made in advance is this part of the most.
+pub(crate) const AHEAD_PART: u64 = 16;
+/// A disk with less free than so many times the room that is wanted is left alone.
+pub(crate) const AHEAD_FREE_TIMES: u64 = 64;

@@ -34,6 +34,8 @@ pub struct LogSettings {
     pub history_max: u64,
     /// A segment that has grown to this many bytes is followed by a new one.
     pub segment_max: u64,
+    /// How many bytes of zeros are written at most behind the last batch, for the next ones to be written over; 0 is none.
+    pub ahead_max: u64,
 }
 
 impl LogSettings {
@@ -49,6 +51,7 @@ impl LogSettings {
             history: Duration::from_secs(7 * 24 * 60 * 60),
             history_max: 1024 * MIB,
             segment_max: 64 * MIB,
+            ahead_max: MIB,
         }
     }
 

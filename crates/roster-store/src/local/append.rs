@@ -60,6 +60,7 @@ impl<C: Codec> LocalLog<C> {
         if let Err(source) = write_all_at(&*files.active, files.active_len, &self.out) {
             // A part of the frame may be in the file: without it the next frame follows the last whole one.
             let cut = files.active.truncate(files.active_len);
+            files.room_end = 0;
             let path = files.active_path.clone();
             if is_full(&source) && cut.is_ok() {
                 self.counters.full += 1;
@@ -73,6 +74,7 @@ impl<C: Codec> LocalLog<C> {
             self.fail(&failure);
             return Err(AppendError::Failed(failure));
         }
+        files.make_room(&*self.disk, &self.settings, files.active_len + self.out.len() as u64);
         if self.settings.durability == Durability::Synced {
             if let Err(source) = files.active.sync() {
                 let failure = IoFailure::new("sync", &files.active_path, source);
@@ -108,8 +110,12 @@ impl<C: Codec> LocalLog<C> {
     /// Begins a new segment at the next position. The manifest names it before anything is appended to it.
     pub(super) fn rotate(&mut self, side: Side, generation: u64, at: Timestamp) -> Result<(), RotateError> {
         let Some(files) = &mut self.files else { return Ok(()) };
-        if self.settings.durability == Durability::Os {
-            // Only the last segment may be torn by a power cut.
+        let had_room = match files.give_room_back() {
+            Ok(had_room) => had_room,
+            Err(source) => return Err(RotateError::NotRotated(IoFailure::new("cut", &files.active_path, source))),
+        };
+        if had_room || self.settings.durability == Durability::Os {
+            // Only the last segment may be torn by a power cut, and only the last one has room (L11).
             if let Err(source) = files.active.sync() {
                 let failure = IoFailure::new("sync", &files.active_path, source);
                 self.fail(&failure);
@@ -123,6 +129,7 @@ impl<C: Codec> LocalLog<C> {
                 files.active = file;
                 files.active_path = path;
                 files.active_len = FILE_HEADER_BYTES as u64;
+                files.room_end = 0;
                 Ok(())
             }
             Err(ReplaceError::NotReplaced(failure)) => Err(RotateError::NotRotated(failure)),

@@ -9,6 +9,7 @@
 //! * **L9, time stands or goes on**: no batch is dated before the one before it.
 //! * **L10, nothing cut without a copy**: what recovery cuts off is kept aside first.
 
+mod ahead;
 mod append;
 mod history;
 mod open;
@@ -71,6 +72,8 @@ struct Files {
     active_path: PathBuf,
     /// Up to the end of its last whole frame.
     active_len: u64,
+    /// More room is made when a batch ends here or later.
+    room_end: u64,
     /// Of the frames since the snapshot.
     log_bytes: u64,
     snapshot_bytes: u64,

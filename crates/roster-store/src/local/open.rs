@@ -153,6 +153,11 @@ fn settle<C: Codec>(
                 let (offset, what) = (torn.offset, torn.what.clone());
                 report.notes.push(RecoveryNote::TornTail { file: path.clone(), offset, bytes, kept, what });
             }
+            let len = file.size().map_err(|source| IoFailure::new("read the length of", &path, source))?;
+            if len > recovered.active_len {
+                // The room of a process that was killed (L11).
+                file.truncate(recovered.active_len).map_err(|source| IoFailure::new("cut", &path, source))?;
+            }
             file.sync().map_err(|source| IoFailure::new("sync", &path, source))?; // L6
             Some((path, file))
         }
@@ -176,6 +181,7 @@ fn settle<C: Codec>(
         active,
         active_path,
         active_len,
+        room_end: 0,
         log_bytes: recovered.log_bytes,
         snapshot_bytes: recovered.snapshot_bytes,
         rebuild: None,

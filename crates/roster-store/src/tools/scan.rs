@@ -21,6 +21,7 @@ pub(super) struct Scan {
     pub(super) side: Side,
     pub(super) name: String,
     pub(super) path: PathBuf,
+    /// Of a whole segment, up to the end of its last frame.
     pub(super) bytes: u64,
     pub(super) content: Content,
 }
@@ -91,6 +92,11 @@ pub(super) fn scan<C: Codec>(
                     Content::Snapshot(scan_snapshot::<C>(disk, &path, generation, position)?)
                 }
                 None => Content::Other,
+            };
+            let bytes = match &content {
+                // Without the room behind the last frame.
+                Content::Segment(segment) if segment.stop.is_none() => segment.good_bytes,
+                Content::Segment(_) | Content::Snapshot(_) | Content::Other => bytes,
             };
             scans.push(Scan { side, name, path, bytes, content });
         }

@@ -119,7 +119,8 @@ fn crashed_life(seed: u64, operation: u64) -> Option<(FaultyDisk, Done)> {
     disk.crash_at(operation);
     let mut done = Done::default();
     let lived = life(&disk, &settings(), &mut done);
-    assert_eq!(lived.is_none(), disk.has_crashed(), "only the power cut stops it");
+    // Whoever drops a log does not learn that its room could not be given back.
+    assert!(lived.is_some() || disk.has_crashed(), "only the power cut stops it");
     disk.has_crashed().then_some((disk, done))
 }
 

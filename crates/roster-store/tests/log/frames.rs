@@ -15,8 +15,9 @@ use roster_store::{
 
 use crate::support::{Memory, at, command, open, records};
 
+/// Without room, so that a segment ends where its last frame does.
 fn settings() -> LogSettings {
-    LogSettings::new("/var/roster")
+    LogSettings { ahead_max: 0, ..LogSettings::new("/var/roster") }
 }
 
 /// A registration with several sectors of zeros in it.

@@ -29,7 +29,7 @@ fn reopened(disk: &FaultyDisk, settings: &LogSettings) -> u64 {
 
 #[test]
 fn a_full_disk_refuses_the_batch_whole_and_takes_it_when_there_is_room_again() {
-    let (disk, mut log) = begin(&settings());
+    let (disk, mut log) = begin(&LogSettings { ahead_max: 0, ..settings() });
     log.append(at(1), &[records([1])]).unwrap();
     let used = disk.used_bytes();
     for room in 0..80 {
@@ -240,11 +240,12 @@ fn history_is_removed_when_it_is_old_enough_or_too_much_and_at_once_when_none_is
 #[test]
 fn a_group_of_callers_costs_one_write_and_one_sync() {
     let (disk, mut log) = begin(&settings());
+    log.append(at(1), &[records([0])]).unwrap(); // and makes room
     let before = disk.operations();
     let callers: Vec<_> = (1..=100).map(|number| records([number])).collect();
     log.append(at(1), &callers).unwrap();
     assert_eq!(disk.operations() - before, 2, "F61");
-    assert_eq!(log.append(at(1), &[]).unwrap().get(), 101);
+    assert_eq!(log.append(at(1), &[]).unwrap().get(), 102);
     assert_eq!(disk.operations() - before, 2, "nothing costs nothing");
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "what fails here fails the test")]
 
+mod ahead;
 mod crash;
 mod damage;
 mod frames;

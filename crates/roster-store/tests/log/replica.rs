@@ -73,8 +73,13 @@ fn files(disk: &FaultyDisk, dirs: &[&str]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn assert_equal(source: &FaultyDisk, copy: &FaultyDisk) {
-    // Without history, what the source has is what is live.
-    assert_eq!(files(source, &["/var/roster", "/mnt/roster"]), files(copy, &[COPY]), "F69: byte for byte");
+    // Without history, what the source has is what is live; the room behind it is not copied (L11).
+    let mut live = files(source, &["/var/roster", "/mnt/roster"]);
+    for (_, bytes) in &mut live {
+        let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        bytes.truncate(end);
+    }
+    assert_eq!(live, files(copy, &[COPY]), "F69: byte for byte");
     let report = verify::<Directory>(copy, &Directories::new(COPY.into(), None)).unwrap();
     assert!(report.is_sound() && report.torn.is_none(), "{report:?}");
 }
