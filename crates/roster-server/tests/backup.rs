@@ -136,7 +136,10 @@ async fn what_is_copied_is_what_the_node_has_on_its_disk() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|kind| kind == "segment" || kind == "snapshot") {
             let original = folder.path().join("data").join(path.file_name().unwrap());
-            assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(original).unwrap(), "F69: {}", path.display());
+            let mut original = std::fs::read(original).unwrap();
+            // The room behind the last batch is not copied.
+            original.truncate(original.iter().rposition(|&byte| byte != 0).unwrap() + 1);
+            assert_eq!(std::fs::read(&path).unwrap(), original, "F69: {}", path.display());
             compared += 1;
         }
     }

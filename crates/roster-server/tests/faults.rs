@@ -54,6 +54,8 @@ async fn a_failed_sync_stops_the_node_and_nothing_of_its_batch_is_told() {
 #[tokio::test]
 async fn a_full_disk_makes_the_node_read_only_until_there_is_room() {
     let disk = FaultyDisk::new(2);
+    // So little that no room is made in advance.
+    disk.set_capacity(Some(1024 * 1024));
     let node = start_on(&disk).await;
     let mut watch = Watch::on(&node, "orders").await;
     watch.told().await;
@@ -213,6 +215,8 @@ async fn an_automatic_rebuild_comes_when_the_log_has_grown_enough() {
 #[tokio::test]
 async fn a_check_is_answered_while_the_suspicion_cannot_be_written_down() {
     let disk = FaultyDisk::new(3);
+    // So little that no room is made in advance.
+    disk.set_capacity(Some(1024 * 1024));
     let node = start_on(&disk).await;
     let mut session = Session::open(&node, 60_000).await;
     session.up(member("orders", 1)).await;

@@ -24,6 +24,8 @@ async fn start_on(disk: &FaultyDisk) -> Node {
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_taken_or_lost_and_what_was_said_is_logged_later() {
     let disk = FaultyDisk::new(1);
+    // So little that no room is made in advance.
+    disk.set_capacity(Some(1024 * 1024));
     let node = start_on(&disk).await;
     create(&node, v1::QueueSettings::default()).await;
     publish(&node, messages(0..6)).await.unwrap();
@@ -163,6 +165,8 @@ async fn a_rebuild_while_publishing_and_consuming_loses_nothing() {
 #[tokio::test]
 async fn what_a_consumer_held_that_left_on_a_full_disk_goes_to_another_at_once() {
     let disk = FaultyDisk::new(3);
+    // So little that no room is made in advance.
+    disk.set_capacity(Some(1024 * 1024));
     let node = start_on(&disk).await;
     create(&node, v1::QueueSettings::default()).await;
     publish(&node, messages(0..3)).await.unwrap();
