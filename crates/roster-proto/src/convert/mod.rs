@@ -15,7 +15,7 @@ mod results;
 pub use event::{encode_event, encode_events, encode_group, encode_notice, parse_event, parse_group};
 pub use facts::{encode_cutover, encode_registration, parse_cutover, parse_grace, parse_handover, parse_register};
 pub use instance::{encode_instance, parse_instance};
-pub use instance_bytes::put_instance;
+pub use instance_bytes::{put_events, put_instance};
 pub use queue::{
     encode_delivery, encode_message, encode_queue_settings, parse_message, parse_queue_name, parse_queue_settings,
     parse_queue_type,

@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use prost::Message;
 use roster_core::directory::Event;
 use roster_core::{Position, Selector};
-use roster_proto::convert::encode_events;
+use roster_proto::convert::put_events;
 
 /// What one event weighs, with its share of what the instance says about itself.
 const EVENT_BYTES: usize = 512;
+/// What the encoded events of a command take at most, mostly.
+const GROUP_BYTES_USUAL: usize = 512;
 /// The ring begins with room for so many.
 const EVENTS_MIN: usize = 64;
 
@@ -67,19 +68,22 @@ impl Recent {
                 return None;
             }
             let same = std::iter::from_fn(|| meant.next_if(|(next, _)| next == position).map(|(_, event)| event));
-            groups.push(encode_events(*position, std::iter::once(event).chain(same)).encode_to_vec().into());
+            groups.push(encoded_events(*position, std::iter::once(event).chain(same)));
         }
         Some(groups)
     }
 }
 
 /// The events of one command as an encoded group.
-pub(crate) fn encoded_events(position: Position, events: &[Event]) -> Bytes {
-    encode_events(position, events).encode_to_vec().into()
+pub(crate) fn encoded_events<'a>(position: Position, events: impl IntoIterator<Item = &'a Event>) -> Bytes {
+    let mut bytes = Vec::with_capacity(GROUP_BYTES_USUAL);
+    put_events(position, events, &mut bytes);
+    Bytes::copy_from_slice(&bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use roster_core::ServiceName;
     use roster_proto::v1;
 

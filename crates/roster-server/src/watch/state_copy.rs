@@ -9,11 +9,13 @@ use prost::Message;
 use roster_core::Position;
 use roster_core::directory::Event;
 use roster_core::view::{Group, Told};
-use roster_proto::convert::encode_group;
+use roster_proto::convert::{encode_group, put_events};
 
 /// Events of one piece: with facts of 16 KiB each, the most there can be, a piece stays below the 4 MiB
 /// that gRPC clients take by default.
 const PIECE_EVENTS: usize = 128;
+/// What an event of a state takes as bytes, about.
+const EVENT_BYTES_USUAL: usize = 96;
 
 #[derive(Debug)]
 pub(crate) struct StateCopy {
@@ -42,15 +44,20 @@ impl StateCopy {
         let encode = || {
             let from = index * PIECE_EVENTS;
             let to = self.events.len().min(from + PIECE_EVENTS);
-            let mut told = Vec::with_capacity(to - from + 2);
+            let mut bytes = Vec::with_capacity((to - from) * EVENT_BYTES_USUAL);
+            // Encoded messages of one type merge by standing one behind the other.
+            let mark = |told, bytes: &mut Vec<u8>| {
+                bytes.extend(encode_group(&Group { position: self.position, told: vec![told] }).encode_to_vec());
+            };
             if index == 0 {
-                told.push(Told::Reset);
+                mark(Told::Reset, &mut bytes);
             }
-            told.extend(self.events[from..to].iter().cloned().map(Told::Event));
+            put_events(self.position, &self.events[from..to], &mut bytes);
             if index + 1 == self.pieces.len() {
-                told.push(Told::Loaded);
+                mark(Told::Loaded, &mut bytes);
             }
-            Bytes::from(encode_group(&Group { position: self.position, told }).encode_to_vec())
+            bytes.shrink_to_fit();
+            Bytes::from(bytes)
         };
         self.pieces[index].get_or_init(encode).clone()
     }
