@@ -193,17 +193,50 @@ async fn a_page_is_as_long_as_asked_for_also_of_a_service_that_was_read_whole() 
     }
     let mut reader = Reader::new(&node).await;
     assert_eq!(reader.list("orders").await.instances.len(), 5);
+    assert_eq!(pages(&mut reader, 2).await, [vec![1, 2], vec![3, 4], vec![5]]);
+    node.shutdown().await.unwrap();
+}
+
+/// The ports of "orders", page by page.
+async fn pages(reader: &mut Reader, page_size: u32) -> Vec<Vec<u32>> {
     let (mut pages, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListInstancesRequest { selector: "orders".into(), page_size: 2, page_token };
+        let request = v1::ListInstancesRequest { selector: "orders".into(), page_size, page_token };
         let page = reader.registry.list_instances(request).await.unwrap().into_inner();
-        pages.push(page.instances.len());
+        pages.push(page.instances.into_iter().map(|instance| instance.registration.unwrap().port).collect());
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            break;
+            return pages;
         }
     }
-    assert_eq!(pages, [2, 2, 1]);
+}
+
+#[tokio::test]
+async fn pages_that_were_read_before_are_read_as_they_are() {
+    let directory = tempdir().unwrap();
+    let node = start(&directory).await;
+    let mut session = Session::open(&node, 60_000).await;
+    let mut ids = Vec::new();
+    for port in 1..=6 {
+        ids.push(session.up(member("orders", port)).await);
+    }
+    let mut reader = Reader::new(&node).await;
+    for _ in 0..2 {
+        assert_eq!(pages(&mut reader, 2).await, [vec![1, 2], vec![3, 4], vec![5, 6]]);
+        // What begins with the same instance is not of the same length.
+        assert_eq!(pages(&mut reader, 4).await, [vec![1, 2, 3, 4], vec![5, 6]]);
+        assert_eq!(pages(&mut reader, 1).await, [1, 2, 3, 4, 5, 6].map(|port| vec![port]));
+    }
+    session.up(member("orders", 7)).await;
+    assert_eq!(pages(&mut reader, 2).await, [vec![1, 2], vec![3, 4], vec![5, 6], vec![7]], "KR2");
+    done(&mut session, Operation::Deregister(v1::Deregister { instance_id: ids[2] })).await;
+    assert_eq!(pages(&mut reader, 2).await, [vec![1, 2], vec![4, 5], vec![6, 7]], "KR2");
+    // The last instance of another service's page says where to go on by name.
+    for (token, listed) in [("alpha 1", 6), ("zeta 1", 0)] {
+        let request =
+            v1::ListInstancesRequest { selector: "orders".into(), page_size: 10, page_token: token.to_owned() };
+        assert_eq!(reader.registry.list_instances(request).await.unwrap().into_inner().instances.len(), listed);
+    }
     node.shutdown().await.unwrap();
 }
 

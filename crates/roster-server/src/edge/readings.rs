@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use roster_core::{Position, ServiceName};
+use roster_core::{InstanceId, Position, ServiceName};
 
 use crate::stamps::{Stamp, Stamps};
 
@@ -27,7 +27,8 @@ const KEPT_BYTES_USUAL: usize = 2 * 1024;
 /// What is asked of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Asked {
-    Instances,
+    /// The page of its instances beyond this one.
+    Instances(InstanceId),
     Main,
 }
 
@@ -37,10 +38,19 @@ pub(crate) struct Reading {
     /// Everything of the answer but its position.
     pub(crate) content: Bytes,
     pub(crate) instances: usize,
+    /// There are more behind them.
+    pub(crate) more: bool,
     /// The revision of the directory when it was read.
     pub(crate) position: Position,
     /// That of its service at the same moment.
     pub(crate) stamp: Stamp,
+}
+
+impl Reading {
+    /// Whether it is what a page of so many instances would be.
+    pub(crate) fn is_page_of(&self, size: usize) -> bool {
+        if self.more { self.instances == size } else { self.instances <= size }
+    }
 }
 
 pub(crate) struct Readings {
@@ -102,13 +112,15 @@ mod tests {
 
     use super::*;
 
+    const FIRST: Asked = Asked::Instances(InstanceId::new(0));
+
     fn name(text: &str) -> ServiceName {
         ServiceName::parse(text).unwrap()
     }
 
     fn reading(stamps: &Stamps, service: &ServiceName, bytes: usize) -> Reading {
         let (position, stamp) = (stamps.revision(), stamps.of(service));
-        Reading { content: vec![7; bytes].into(), instances: 1, position, stamp }
+        Reading { content: vec![7; bytes].into(), instances: 1, more: false, position, stamp }
     }
 
     fn changed(service: &ServiceName) -> Effects {
@@ -120,14 +132,14 @@ mod tests {
         let stamps = Arc::new(Stamps::new(Position::new(5)));
         let readings = Readings::new(stamps.clone());
         let (own, other) = (name("own"), name("other"));
-        assert_eq!(readings.get(Asked::Instances, &own), None);
-        readings.keep(Asked::Instances, own.clone(), reading(&stamps, &own, 100));
+        assert_eq!(readings.get(FIRST, &own), None);
+        readings.keep(FIRST, own.clone(), reading(&stamps, &own, 100));
         let position = |asked| readings.get(asked, &own).map(|reading| reading.position.get());
-        assert_eq!((position(Asked::Instances), position(Asked::Main)), (Some(5), None));
+        assert_eq!((position(FIRST), position(Asked::Main)), (Some(5), None));
         stamps.applied(Position::new(6), &changed(&other));
-        assert_eq!(position(Asked::Instances), Some(6), "KR2");
+        assert_eq!(position(FIRST), Some(6), "KR2");
         stamps.applied(Position::new(7), &changed(&own));
-        assert_eq!(position(Asked::Instances), None, "KR2");
+        assert_eq!(position(FIRST), None, "KR2");
     }
 
     #[test]
@@ -138,11 +150,45 @@ mod tests {
         let before = reading(&stamps, &own, 100);
         stamps.applied(Position::new(6), &changed(&own));
         let after = reading(&stamps, &own, 200);
-        readings.keep(Asked::Instances, own.clone(), after.clone());
-        readings.keep(Asked::Instances, own.clone(), before);
-        assert_eq!(readings.get(Asked::Instances, &own), None, "KR2");
-        readings.keep(Asked::Instances, own.clone(), after.clone());
-        assert_eq!(readings.get(Asked::Instances, &own), Some(after));
+        readings.keep(FIRST, own.clone(), after.clone());
+        readings.keep(FIRST, own.clone(), before);
+        assert_eq!(readings.get(FIRST, &own), None, "KR2");
+        readings.keep(FIRST, own.clone(), after.clone());
+        assert_eq!(readings.get(FIRST, &own), Some(after));
+    }
+
+    #[test]
+    fn a_page_is_an_answer_for_its_own_size_and_the_last_one_for_larger_ones() {
+        let stamps = Stamps::new(Position::new(5));
+        let last = Reading { instances: 10, ..reading(&stamps, &name("own"), 100) };
+        let page = Reading { more: true, ..last.clone() };
+        assert_eq!([9, 10, 11].map(|size| last.is_page_of(size)), [false, true, true]);
+        assert_eq!([9, 10, 11].map(|size| page.is_page_of(size)), [false, true, false]);
+    }
+
+    #[test]
+    fn every_page_of_a_service_goes_with_its_next_change() {
+        let stamps = Arc::new(Stamps::new(Position::new(5)));
+        let readings = Readings::new(stamps.clone());
+        let own = name("own");
+        let pages = [0, 1_000, 2_000].map(|after| Asked::Instances(InstanceId::new(after)));
+        for page in pages {
+            readings.keep(page, own.clone(), reading(&stamps, &own, 100));
+        }
+        assert!(pages.iter().all(|page| readings.get(*page, &own).is_some()));
+        stamps.applied(Position::new(6), &changed(&own));
+        assert!(pages.iter().all(|page| readings.get(*page, &own).is_none()), "KR2");
+    }
+
+    #[test]
+    fn the_pages_of_one_long_service_never_weigh_more_than_all_may() {
+        let stamps = Arc::new(Stamps::new(Position::new(5)));
+        let readings = Readings::of_weight(stamps.clone(), 1024 * 1024);
+        let own = name("own");
+        for page in 0..100 {
+            readings.keep(Asked::Instances(InstanceId::new(page)), own.clone(), reading(&stamps, &own, 50_000));
+            assert!(readings.kept.weight() <= 1024 * 1024);
+        }
     }
 
     #[test]
@@ -151,12 +197,12 @@ mod tests {
         let readings = Readings::of_weight(stamps.clone(), 1024 * 1024);
         for service in 0..5_000 {
             let service = name(&format!("service-{service}"));
-            readings.keep(Asked::Instances, service.clone(), reading(&stamps, &service, 2_000));
+            readings.keep(FIRST, service.clone(), reading(&stamps, &service, 2_000));
             assert!(readings.kept.weight() <= 1024 * 1024);
         }
         assert!(readings.kept.weight() > 512 * 1024, "{readings:?} is all that is left");
         let large = name("large");
-        readings.keep(Asked::Instances, large.clone(), reading(&stamps, &large, 2 * 1024 * 1024));
+        readings.keep(FIRST, large.clone(), reading(&stamps, &large, 2 * 1024 * 1024));
         assert!(readings.kept.weight() <= 1024 * 1024);
     }
 }

@@ -66,7 +66,10 @@ impl Registry for RegistryApi {
         let after = parse_token(&request.page_token)?;
         let size = page_size(request.page_size);
         let (content, position) = match (selector, after) {
-            (Selector::Service(service), None) => self.instances_of(service, size).await?,
+            (Selector::Service(service), None) => self.instances_of(service, InstanceId::new(0), size).await?,
+            (Selector::Service(service), Some((last, after))) if last == service => {
+                self.instances_of(service, after, size).await?
+            }
             (selector @ (Selector::Service(_) | Selector::Prefix(_) | Selector::All), after) => {
                 let page = self.0.read(move |directory| Page::read(directory, &selector, after, size)).await?;
                 (page.content(), page.position)
@@ -125,22 +128,29 @@ impl Registry for RegistryApi {
 }
 
 impl RegistryApi {
-    /// The first page of a service, encoded.
-    async fn instances_of(&self, service: ServiceName, size: usize) -> Result<(Bytes, Position), Status> {
-        let readings = &self.0.readings;
-        if let Some(kept) = readings.get(Asked::Instances, &service)
-            && kept.instances <= size
+    /// A page of a service, encoded: what is beyond an id, and no id is 0.
+    async fn instances_of(
+        &self,
+        service: ServiceName,
+        after: InstanceId,
+        size: usize,
+    ) -> Result<(Bytes, Position), Status> {
+        let (readings, asked) = (&self.0.readings, Asked::Instances(after));
+        if let Some(kept) = readings.get(asked, &service)
+            && kept.is_page_of(size)
         {
             return Ok((kept.content, kept.position));
         }
-        let (name, selector, stamps) = (service.clone(), Selector::Service(service.clone()), readings.stamps());
-        let read = move |directory: &Directory| (Page::read(directory, &selector, None, size), stamps.of(&name));
+        let (name, stamps) = (service.clone(), readings.stamps());
+        let read = move |directory: &Directory| {
+            let selector = Selector::Service(name.clone());
+            let stamp = stamps.of(&name);
+            (Page::read(directory, &selector, Some((name, after)), size), stamp)
+        };
         let (page, stamp) = self.0.read(read).await?;
         let (content, position) = (page.content(), page.position);
-        if !page.more {
-            let instances = page.instances.len();
-            readings.keep(Asked::Instances, service, Reading { content: content.clone(), instances, position, stamp });
-        }
+        let (instances, more) = (page.instances.len(), page.more);
+        readings.keep(asked, service, Reading { content: content.clone(), instances, more, position, stamp });
         Ok((content, position))
     }
 
@@ -155,7 +165,8 @@ impl RegistryApi {
         let (main, position, stamp) = self.0.read(read).await?;
         let mut content = Vec::new();
         main.iter().for_each(|main| put_instance(1, main, &mut content));
-        let reading = Reading { content: content.into(), instances: usize::from(main.is_some()), position, stamp };
+        let instances = usize::from(main.is_some());
+        let reading = Reading { content: content.into(), instances, more: false, position, stamp };
         readings.keep(Asked::Main, service, reading.clone());
         Ok(reading)
     }
