@@ -24,7 +24,7 @@ fn start(disk: &FaultyDisk) -> Result<(LocalLog, Memory), OpenError> {
 
 fn last_segment(disk: &FaultyDisk) -> (PathBuf, Vec<u8>) {
     let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "segment");
-    disk.files().into_iter().filter(|(path, _)| is_segment(path)).next_back().unwrap()
+    disk.files().into_iter().rfind(|(path, _)| is_segment(path)).unwrap()
 }
 
 fn content_len(bytes: &[u8]) -> usize {
