@@ -248,3 +248,42 @@ impl FrameReader {
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use roster_core::Timestamp;
+
+    use super::*;
+    use crate::disk::{Disk, FaultyDisk};
+    use crate::frame::{FrameKind, put_frame};
+
+    #[test]
+    fn what_is_written_over_the_room_while_it_is_read_is_seen_whole_and_is_no_damage() {
+        let (disk, path) = (FaultyDisk::new(1), Path::new("/log/segment"));
+        disk.create_dir_all(Path::new("/log")).unwrap();
+        let frame = |first| {
+            let mut bytes = BytesMut::new();
+            let about = (FrameKind::Batch, Position::new(first), Timestamp::new(1));
+            put_frame(&mut bytes, 7, about, 1, std::iter::once(&b"record"[..]));
+            bytes
+        };
+        let begin = FILE_HEADER_BYTES as u64;
+        let length = frame(1).len() as u64;
+        let file = disk.create(path).unwrap();
+        file.write_at(begin, &frame(1)).unwrap();
+        file.write_at(begin + length, &[0; 4096]).unwrap();
+        let mut reader = FrameReader::new(disk.open_to_read(path).unwrap(), path, 7).unwrap();
+        assert!(matches!(reader.next().unwrap(), NextFrame::Frame(_)));
+        for number in 1..3 {
+            file.write_at(begin + number * length, &frame(1 + number)).unwrap();
+        }
+        for number in 2..4 {
+            let NextFrame::Frame(frame) = reader.next().unwrap() else { panic!("L11: frame {number} is there") };
+            assert_eq!(frame.head.first, Position::new(number));
+        }
+        assert!(matches!(reader.next().unwrap(), NextFrame::End), "L11");
+        // And what was room when it was looked at may be cut off.
+        file.truncate(begin + 3 * length).unwrap();
+        assert!(matches!(reader.next().unwrap(), NextFrame::End));
+    }
+}

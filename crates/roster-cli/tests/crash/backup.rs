@@ -123,10 +123,12 @@ async fn a_backup_outlives_its_node_and_goes_on_with_the_next_one() {
     node.kill();
     let node = Node::start_at(node.listen, &data, &[]);
     Session::open(node.listen, 60_000).await.up(wire::member("orders", 1)).await;
-    // F69: what is copied is what the node has on its disk.
+    // F69: what is copied is what the node has on its disk, without the room behind it.
     let name = "g0000000000-p00000000000000000001.segment";
     until("all of the segment", async || {
-        std::fs::read(backup.join(name)).ok() == Some(std::fs::read(data.join(name)).unwrap())
+        let mut original = std::fs::read(data.join(name)).unwrap();
+        original.truncate(original.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+        std::fs::read(backup.join(name)).ok() == Some(original)
     })
     .await;
 }

@@ -138,7 +138,8 @@ fn a_disk_that_is_full_while_room_is_made_refuses_no_batch() {
     let disk = FaultyDisk::new(7);
     let (mut log, _) = start(&disk).unwrap();
     let before = disk.used_bytes();
-    disk.fail(Operation::Write, 2, ErrorKind::StorageFull);
+    disk.limit_writes(100);
+    disk.fail(Operation::Write, 3, ErrorKind::StorageFull);
     append(&mut log, 1, 1);
     let batch = disk.used_bytes() - before;
     assert!(batch < 100, "L12: what was written of the room is given back");
@@ -147,7 +148,8 @@ fn a_disk_that_is_full_while_room_is_made_refuses_no_batch() {
 
     let disk = FaultyDisk::new(7);
     let (mut log, _) = start(&disk).unwrap();
-    disk.fail(Operation::Write, 2, ErrorKind::Other);
+    disk.limit_writes(100);
+    disk.fail(Operation::Write, 3, ErrorKind::Other);
     disk.fail(Operation::Truncate, 1, ErrorKind::Other);
     (1..=10).for_each(|now| append(&mut log, now, 1));
     assert_eq!(start(&disk.reboot(Survival::Lost)).unwrap().1.whole(), 10, "L12");
