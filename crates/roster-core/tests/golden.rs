@@ -237,12 +237,12 @@ impl Conversation {
             "leaves" => self.reads = false,
             "resets" => {
                 self.reads = true;
-                let state = self.directory.visible(&Selector::All).map(Told::Event);
+                let state = self.directory.visible(&Selector::All).into_iter().map(Told::Event);
                 let told = [Told::Reset].into_iter().chain(state).chain([Told::Loaded]).collect();
                 return Ok(self.tell(Group { position, told }));
             }
             "resets-in-part" => {
-                let state = self.directory.visible(&Selector::All).map(Told::Event).take(1);
+                let state = self.directory.visible(&Selector::All).into_iter().map(Told::Event).take(1);
                 let told = [Told::Reset].into_iter().chain(state).collect();
                 return Ok(self.tell(Group { position, told }));
             }

@@ -65,7 +65,7 @@ fn group(directory: &Directory, applied: &Applied, selector: &Selector) -> Group
 }
 
 fn reset(directory: &Directory, selector: &Selector) -> Group {
-    let state = directory.visible(selector).map(Told::Event);
+    let state = directory.visible(selector).into_iter().map(Told::Event);
     let told = [Told::Reset].into_iter().chain(state).chain([Told::Loaded]).collect();
     Group { position: directory.revision(), told }
 }

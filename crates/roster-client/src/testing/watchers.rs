@@ -101,7 +101,7 @@ impl Watchers {
                     .filter_map(|group| select(group, &selector))
                     .collect()
             } else {
-                let state = directory.visible(&selector).map(Told::Event);
+                let state = directory.visible(&selector).into_iter().map(Told::Event);
                 let told = std::iter::once(Told::Reset).chain(state).chain([Told::Loaded]).collect();
                 vec![Group { position: directory.revision(), told }]
             };

@@ -53,8 +53,25 @@ impl Pages {
     }
 
     pub(super) fn get(&self, id: &InstanceId) -> Option<&Record> {
-        let (_, page) = self.pages.range(..=*id).next_back()?;
-        page.slots[page.find(*id)?].1.as_ref()
+        self.page_of(*id)?.get(*id)
+    }
+
+    /// Those that are there of several. Where one is in the page of the one before it, that page is not looked up.
+    pub(super) fn get_each(
+        &self,
+        ids: impl IntoIterator<Item = InstanceId>,
+    ) -> impl Iterator<Item = (InstanceId, &Record)> {
+        let mut near: Option<&Page> = None;
+        ids.into_iter().filter_map(move |id| {
+            if !near.is_some_and(|page| page.spans(id)) {
+                near = self.page_of(id);
+            }
+            Some((id, near?.get(id)?))
+        })
+    }
+
+    fn page_of(&self, id: InstanceId) -> Option<&Page> {
+        self.pages.range(..=id).next_back().map(|(_, page)| &**page)
     }
 
     pub(super) fn get_mut(&mut self, id: &InstanceId) -> Option<&mut Record> {
@@ -152,6 +169,16 @@ impl Index<&InstanceId> for Pages {
 }
 
 impl Page {
+    fn get(&self, id: InstanceId) -> Option<&Record> {
+        self.slots[self.find(id)?].1.as_ref()
+    }
+
+    /// Whether an id can be in no other page.
+    fn spans(&self, id: InstanceId) -> bool {
+        let ends = self.slots.first().zip(self.slots.last());
+        ends.is_some_and(|(first, last)| first.0 <= id && id <= last.0)
+    }
+
     /// Where an id has its slot. No slot stands further on than ids without a gap would have it, and
     /// mostly they have none.
     fn find(&self, id: InstanceId) -> Option<usize> {
@@ -217,6 +244,10 @@ mod tests {
         let id = InstanceId::new;
         assert!((0..1_000).all(|nth| pages.get(&id(3 * nth + 1)).is_some_and(|record| record.changed.get() == nth)));
         assert!((0..=1_000).all(|nth| pages.get(&id(3 * nth)).is_none()));
+        let scattered = (0..3_003).map(|nth| id(nth * 389 % 3_003));
+        let found = pages.get_each(scattered.clone()).map(|(id, record)| (id, record.changed));
+        assert!(found.eq(scattered.filter_map(|id| Some((id, pages.get(&id)?.changed)))));
+        assert!(pages.get_each((0..3_003).map(id)).map(|(id, _)| id.get()).eq(ids(&pages)));
         let restored = Pages::of_sorted(pages.iter().map(|(id, record)| (id, record.clone())).collect());
         restored.check_invariants();
         assert_eq!((ids(&restored), restored.len()), (ids(&pages), pages.len()));

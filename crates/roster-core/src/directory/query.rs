@@ -1,13 +1,16 @@
 //! What can be read of the directory. Reading changes nothing, and its order is that of names and ids.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::words::{Handover, InstanceId, Selector, ServiceName, SessionId};
 
 use super::machine::Directory;
 use super::record::Seat;
-use super::service::ServiceNumber;
+use super::service::{Service, ServiceNumber};
 use super::{Event, Instance, ServiceSummary, SessionSummary};
+
+const SERVICES_AT_ONCE: usize = 64;
 
 /// How much there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +60,8 @@ impl Directory {
         for (name, number) in self.selected(selector, from) {
             let above = beyond.take().filter(|(last, _)| *last == name).map(|(_, id)| id);
             let ids = self.ids(number, above, limit - found.len());
-            found.extend(ids.into_iter().filter_map(|id| self.instance(id)));
+            found.reserve(ids.len());
+            found.extend(self.known(ids));
             if found.len() >= limit {
                 break;
             }
@@ -119,12 +123,38 @@ impl Directory {
 
     /// The whole state that a watch begins with, as events: by service name its visible instances as
     /// [`Event::Up`], then its main as [`Event::MainChanged`].
-    pub fn visible<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = Event> + 'a {
-        self.selected(selector, Bound::Unbounded).flat_map(|(name, number)| {
-            let ups = self.tables.ranked(number).filter_map(|(_, id)| self.instance(id)).map(Event::Up);
-            let main = self.tables.services[number].main;
-            ups.chain(main.map(|id| Event::MainChanged { service: name.clone(), main: Some(id) }))
-        })
+    ///
+    /// Each instance is behind four things that lie in no cache when there are many. So each of these is read of
+    /// several services before the next one is, for then they are fetched at the same time (docs/performance.md).
+    #[must_use]
+    pub fn visible(&self, selector: &Selector) -> Vec<Event> {
+        let mut services = self.selected(selector, Bound::Unbounded).map(|(_, number)| &self.tables.services[number]);
+        let (mut events, mut several, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            several.clear();
+            several.extend(services.by_ref().take(SERVICES_AT_ONCE));
+            if several.is_empty() {
+                return events;
+            }
+            several.iter().for_each(|service: &&Service| touch(service.main));
+            several.iter().for_each(|service| touch(service.ranks.first().map(|(_, &id)| id)));
+            ids.clear();
+            several.iter().for_each(|service| ids.extend(service.ranks.iter().map(|(_, &id)| id)));
+            let mut known = self.known(ids.iter().copied());
+            for service in &several {
+                events.extend(known.by_ref().take(service.ranks.len()).map(Event::Up));
+                events.extend(
+                    service.main.map(|main| Event::MainChanged { service: service.name.clone(), main: Some(main) }),
+                );
+            }
+        }
+    }
+
+    /// The instances of ids that are there.
+    fn known(&self, ids: impl IntoIterator<Item = InstanceId>) -> impl Iterator<Item = Instance> {
+        let records: Vec<_> = self.tables.instances.get_each(ids).collect();
+        records.iter().for_each(|(_, record)| touch(Arc::strong_count(&record.registration)));
+        records.into_iter().map(|(id, record)| record.instance(id, self.tables.liveness(record.session)))
     }
 
     /// The services that a selector means, by name, from a bound on.
@@ -162,6 +192,11 @@ impl Directory {
         ids.truncate(limit);
         ids
     }
+}
+
+/// Reads what is needed next, of several, before any of it is used.
+fn touch<T>(value: T) {
+    std::hint::black_box(value);
 }
 
 /// The later of two lower bounds. When both are at the same name, the one that leaves it out.

@@ -417,5 +417,5 @@ impl Director {
 
 /// The state of a selector as events: each service's visible instances, then its main.
 fn state_of(directory: &Directory, selector: &Selector) -> Vec<Event> {
-    directory.visible(selector).collect()
+    directory.visible(selector)
 }
