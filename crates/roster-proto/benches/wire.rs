@@ -14,7 +14,7 @@ use prost::Message;
 use roster_core::directory::{Command, Directory, Effects, Event, Instance};
 use roster_core::view::Group;
 use roster_core::{Grace, Handover, Label, Position, Registration, SecretHash, Selector, SessionId, Timestamp};
-use roster_proto::convert::{encode_events, parse_group, parse_register, put_instance};
+use roster_proto::convert::{encode_events, parse_group, parse_register, put_events, put_instance};
 use roster_proto::{encoded, v1};
 
 const OPERATIONS: u32 = 1_000;
@@ -104,8 +104,13 @@ fn decode_registrations(message: Bytes) -> Vec<Arc<Registration>> {
 
 #[library_benchmark]
 #[bench::thousand(events())]
-fn encode_groups(events: Vec<Event>) -> (Vec<Event>, Vec<Vec<u8>>) {
-    let bytes = events.iter().map(|event| encode_events(Position::new(7), [event]).encode_to_vec()).collect();
+fn encode_groups(events: Vec<Event>) -> (Vec<Event>, Vec<Bytes>) {
+    let group = |event| {
+        let mut bytes = Vec::with_capacity(512);
+        put_events(Position::new(7), [event], &mut bytes);
+        Bytes::copy_from_slice(&bytes)
+    };
+    let bytes = events.iter().map(group).collect();
     (events, bytes)
 }
 
