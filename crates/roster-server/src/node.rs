@@ -24,7 +24,8 @@ use crate::clock::{Entropy, OnwardClock, System, WallClock};
 use crate::dialer::Dialer;
 use crate::director::{Director, DirectorSettings, Links};
 use crate::edge::{
-    Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, Readings, RegistryApi, Surfaces, serve,
+    Accept, AdminApi, BackupApi, Budget, Desk, Feeds, QueueDesk, QueuesApi, Readings, RegistryApi, Surfaces, Turns,
+    serve,
 };
 use crate::guard::GuardSettings;
 use crate::liveness::Spans;
@@ -182,6 +183,7 @@ impl NodeBuilder {
             director: director_mail,
             urgent: director_urgent,
             budget,
+            turns: Turns::new(),
             readings: Arc::new(Readings::new(stamps)),
             queues: QueueDesk { writer: queue_writer_mail, broker: broker_mail, budget: queue_budget },
             entropy,

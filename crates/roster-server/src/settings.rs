@@ -166,7 +166,7 @@ impl Default for Settings {
 impl Default for LogSection {
     fn default() -> Self {
         Self {
-            rebuild_min: ByteSize::mib(64),
+            rebuild_min: ByteSize::mib(16),
             rebuild_growth: 2.0,
             history: Span(Duration::from_secs(7 * 24 * 3600)),
             history_max: ByteSize::gib(4),

@@ -46,7 +46,7 @@ impl LogSettings {
             directory: directory.into(),
             switch_directory: None,
             durability: Durability::Synced,
-            rebuild_min: 64 * MIB,
+            rebuild_min: 16 * MIB,
             rebuild_growth: 2.0,
             history: Duration::from_secs(7 * 24 * 60 * 60),
             history_max: 1024 * MIB,

@@ -15,6 +15,7 @@ mod readings;
 mod registry;
 mod session;
 mod surfaces;
+mod turns;
 mod watch;
 
 pub(crate) use accept::{Accept, serve};
@@ -25,6 +26,7 @@ pub(crate) use queues::QueuesApi;
 pub(crate) use readings::Readings;
 pub(crate) use registry::RegistryApi;
 pub(crate) use surfaces::Surfaces;
+pub(crate) use turns::Turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -51,6 +53,7 @@ pub(crate) struct Desk {
     pub(crate) urgent: mpsc::Sender<DirectorMail>,
     /// What is on its way to the log. Who has a ticket finds room at the writer.
     pub(crate) budget: Budget,
+    pub(crate) turns: Turns,
     pub(crate) readings: Arc<Readings>,
     pub(crate) queues: QueueDesk,
     pub(crate) entropy: Arc<dyn Entropy>,

@@ -22,7 +22,7 @@ use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use super::budget::Crowded;
-use super::{Desk, Place, Ticket, stopping, too_many, too_much};
+use super::{Desk, Place, Ticket, Turns, stopping, too_many, too_much};
 use crate::broker::{BrokerMail, Load, NoRoom, Opened, Origin, Reservation, ResultBox, Room, WriterMail};
 use crate::submission;
 
@@ -162,6 +162,7 @@ impl PublishStream {
 
     async fn take_batch(&self, publisher: &mut Publisher, batch: v1::PublishBatch) -> Result<(), Refused> {
         let first = batch.first_sequence;
+        let turn = if Turns::is_long(batch.messages.len()) { self.desk.turns.take().await } else { None };
         let messages = parse_messages(batch.messages).map_err(Refused::Batch)?;
         check_sizes(&messages, publisher.room.message_bytes_max()).map_err(Refused::Batch)?;
         let end = first.saturating_add(messages.len() as u64);
@@ -179,6 +180,7 @@ impl PublishStream {
         let origin = Some(Source { producer: publisher.producer.clone(), first });
         let submission = draft(vec![Command::Publish { queue: publisher.queue.clone(), origin, messages }]);
         let submission = submission.map_err(Refused::Batch)?;
+        drop(turn);
         let (reservation, ticket) = self.way(publisher, load, submission.records.bytes_len()).await?;
         // From here on nothing is waited for: a batch that is expected is at the writer.
         let place = self.desk.queues.writer.reserve().await.map_err(|_| Refused::Stream(stopping()))?;

@@ -17,7 +17,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Desk, Place, Ticket, send, too_many, too_much};
+use super::{Desk, Place, Ticket, Turns, send, too_many, too_much};
 use crate::mail::{Attached, DirectorMail, Origin, Request, Submission, WriterMail};
 use crate::session_link::{Outgoing, SessionLink};
 use crate::submission;
@@ -172,6 +172,12 @@ impl SessionStream {
         operations: encoded::Operations,
         permit: OwnedSemaphorePermit,
     ) -> bool {
+        let turn = if Turns::is_long(operations.operations.len()) {
+            let Some(turn) = Box::pin(self.while_heard(stream, self.desk.turns.take())).await else { return false };
+            turn
+        } else {
+            None
+        };
         let (commands, requests, refused) = parse(stream.session, operations).await;
         if commands.is_empty() {
             self.link.answer(refused, Some(permit));
@@ -179,6 +185,7 @@ impl SessionStream {
         }
         self.link.answer(refused, None);
         let submission = submission::Submission::<roster_store::Directory, ()>::new(commands, ());
+        drop(turn);
         let bytes = submission.records.bytes_len() + requests.len() * OPERATION_BYTES;
         let ticket = match self.ticket(stream, bytes).await {
             Ticketed::Entered(ticket) => Some(ticket),

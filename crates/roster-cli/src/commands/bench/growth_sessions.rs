@@ -21,9 +21,9 @@ use super::watching::Watching;
 use crate::render::Figure;
 
 /// A sample is registered, taken out and registered again, so often.
-const REPEATS: u32 = 5;
-/// Instances that are listed at each size, all times together.
-const LISTED: u32 = 100_000;
+const REPEATS: u32 = 9;
+/// How often a service is listed at each size: as often at all, for the first time costs more than the next.
+const LISTINGS: u32 = 100;
 /// Streams that one connection carries at most.
 const STREAMS_PER_CONNECTION: u32 = 900;
 /// The grace of the sessions that are lost together.
@@ -55,13 +55,12 @@ impl Found {
             self.sample(&format!("service_at_{size}"), &node, size, self.size(1_000), 1).await?;
 
             let (channel, service) = (node.connect().await?, format!("{PREFIX}0"));
-            let times = (self.size(LISTED) / size).clamp(1, 100);
             let meter = Meter::begin(&node).await?;
-            for _ in 0..times {
+            for _ in 0..LISTINGS {
                 let listed = restart::list(channel.clone(), &service).await?;
                 anyhow::ensure!(listed == u64::from(size), "{listed} instances are listed");
             }
-            let spent = meter.read(u64::from(times) * u64::from(size)).await?;
+            let spent = meter.read(u64::from(LISTINGS) * u64::from(size)).await?;
             self.spent(&format!("list_at_{size}"), &[spent]);
 
             let load = FanoutLoad { watchers: 10, connections: 10, instances: size, changes: 100, rate: 20 };
