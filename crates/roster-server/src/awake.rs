@@ -59,7 +59,7 @@ pub(crate) struct AwakeClock {
     catching_up_until: Duration,
     /// No further standstill before this, or a node that is starved all the time would stop its clock.
     standstill_from: Duration,
-    /// For how long the edge has been late, without a pause and without stalls.
+    /// For how long the edge has been late, without stalls and without as much time in which it was not.
     edge_late: Duration,
 }
 
@@ -78,11 +78,13 @@ impl AwakeClock {
             return Some(Oddity::Stall(passed));
         }
         match hold {
-            Hold::Nothing => self.edge_late = Duration::ZERO,
+            // An edge that is in time for a moment now and then is late all the same.
+            Hold::Nothing => self.edge_late = self.edge_late.saturating_sub(passed),
             Hold::Log => return None,
             Hold::Edge => {
                 let was_held = self.edge_late < EDGE_HOLDS_AT_MOST;
-                self.edge_late += passed;
+                // Told of again only when it has been in time for a minute.
+                self.edge_late = (self.edge_late + passed).min(2 * EDGE_HOLDS_AT_MOST);
                 if was_held {
                     let goes_on = self.edge_late >= EDGE_HOLDS_AT_MOST;
                     return goes_on.then_some(Oddity::EdgeTooLate(self.edge_late));
@@ -191,9 +193,21 @@ mod tests {
         assert!(matches!(told.as_slice(), [Oddity::EdgeTooLate(late)] if *late < millis(61_000)), "{told:?}");
         assert!(clock.now() >= Awake(millis(7_000)), "{:?}", clock.now());
 
+        for tick in 1..=150 {
+            clock.look(millis(130_050 + tick * 100), Duration::ZERO, Hold::Nothing);
+        }
         let now = clock.now();
-        clock.look(millis(130_100), Duration::ZERO, Hold::Nothing);
-        clock.look(millis(130_200), Duration::ZERO, Hold::Edge);
-        assert_eq!(clock.now(), now.plus(millis(50)), "once it was in time it may be late again");
+        clock.look(millis(145_150), Duration::ZERO, Hold::Edge);
+        assert_eq!(clock.now(), now, "as long as it was in time it may be late again");
+    }
+
+    #[test]
+    fn an_edge_that_is_in_time_for_a_moment_now_and_then_does_not_hold_the_clock_for_ever() {
+        let mut clock = AwakeClock::default();
+        for tick in 1..=1_200 {
+            let hold = if tick % 20 == 0 { Hold::Nothing } else { Hold::Edge };
+            clock.look(millis(tick * 100), Duration::ZERO, hold);
+        }
+        assert!(clock.now() >= Awake(millis(40_000)), "{:?}", clock.now());
     }
 }

@@ -21,7 +21,7 @@ pub(crate) const SECTOR_BYTES: u64 = 512;
 
 // Every byte of a mark has several bits set, so that one flipped bit makes none of them zero.
 pub(crate) const MARK: [u8; 4] = *b"RFrm";
-const END_MARK: [u8; 4] = *b"mrFR";
+pub(crate) const END_MARK: [u8; 4] = *b"mrFR";
 /// A body in which no chunk of this size is all zeros has no run of twice the size, and cannot fill a
 /// sector, whatever part of the head shares it: 512 − 40 > 2 × 128.
 const ZERO_CHUNK_BYTES: usize = 128;

@@ -2,7 +2,8 @@
 //!
 //! # Torn or damaged
 //! A write that a crash cut short leaves a frame that ends early, or one in which sectors that were never
-//! written are zeros. Both are seen without the sums: by the length of the file, and by L2. Such a
+//! written are zeros, or, over room made in advance, one with zeros in place of its end. All are seen without the sums:
+//! by the length of the file, by L2, and by the end mark. Such a
 //! frame is *torn*, provided that no frame follows it, and was never acknowledged. A frame that is all
 //! there, with no empty sector, and yet has a wrong sum was written whole and changed later: it is
 //! *damaged*, wherever it stands, and may have been acknowledged. One flipped bit makes no torn frame of a
@@ -21,7 +22,9 @@ use roster_core::Position;
 use crate::disk::{DiskFile, read_full_at};
 use crate::error::{Damage, IoFailure, ReadError};
 use crate::file_header::FILE_HEADER_BYTES;
-use crate::frame::{BadHead, FORMAT_VERSION, HEAD_BYTES, Head, MARK, SECTOR_BYTES, has_zero_piece};
+use crate::frame::{
+    BadHead, END_BYTES, END_MARK, FORMAT_VERSION, HEAD_BYTES, Head, MARK, SECTOR_BYTES, has_zero_piece,
+};
 use crate::limits::READ_BYTES;
 
 /// One whole frame.
@@ -131,8 +134,8 @@ impl FrameReader {
         let mut rest = BytesMut::from(&self.bytes(frame_bytes)?[HEAD_BYTES..]);
         if let Err(what) = head.open_body(self.log, &mut rest) {
             let frame = self.bytes(frame_bytes)?;
-            // A write over the room that stopped early left the zeros from there on.
-            let torn = has_zero_piece(offset, frame) || frame.last() == Some(&0);
+            // A write over the room that stopped early left the zeros from there on: a part of the end mark at least.
+            let torn = has_zero_piece(offset, frame) || has_unfinished_end(frame);
             return self.judge(torn, Some(&head), what.to_owned());
         }
         rest.truncate(head.body_bytes as usize);
@@ -243,6 +246,13 @@ impl FrameReader {
         let skip = (self.offset - self.window_at) as usize;
         Ok(&self.window[skip..(skip + count).min(self.window.len())])
     }
+}
+
+/// Whether the end mark is missing, or stops in the middle: then the write over the room did.
+fn has_unfinished_end(frame: &[u8]) -> bool {
+    let end = &frame[frame.len() - END_BYTES..];
+    let written = end.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    written < END_BYTES && end[..written] == END_MARK[..written]
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

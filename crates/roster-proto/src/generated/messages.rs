@@ -324,6 +324,8 @@ pub struct Welcome {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Results {
+    /// Of operations that are refused together, for one reason, only the first has the words (`message` and `limit`) of
+    /// its refusal; those after it have the same code and the same values.
     #[prost(message, repeated, tag = "1")]
     pub results: ::prost::alloc::vec::Vec<Result>,
 }

@@ -30,7 +30,7 @@ pub(crate) struct AdminApi {
 impl AdminApi {
     fn work(&self) -> v1::Work {
         let Desk { gauges, budget, queues, .. } = &self.desk;
-        let calls = [&gauges.calls, &gauges.checks, &gauges.admin_calls, &gauges.long_calls];
+        let calls = [&gauges.calls, &gauges.checks, &gauges.admin_calls, &gauges.rebuilds, &gauges.requeues];
         v1::Work {
             calls: calls.into_iter().map(|calls| calls.load(Ordering::Relaxed) as u64).sum(),
             refused_calls: gauges.refused_calls.load(Ordering::Relaxed),

@@ -25,7 +25,7 @@ use super::{Desk, Gauges, Place, too_many};
 
 /// Calls of operators at a time.
 const ADMIN_CALLS_MAX: usize = 64;
-/// Calls at a time that may take as long as the logs take.
+/// Calls of one kind at a time that may take as long as the logs take.
 const LONG_CALLS_MAX: usize = 8;
 /// A call whose request has not come whole within this is given up …
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +48,9 @@ enum Kind {
     Check,
     Admin,
     /// As long as the logs take.
-    Long,
+    Rebuild,
+    /// The same, and anybody may ask for it: it must not keep an operator from the other.
+    Requeue,
 }
 
 impl Kind {
@@ -58,7 +60,8 @@ impl Kind {
         match (service, method) {
             ("Registry", "Session" | "Watch") | ("Queues", "PublishStream" | "Consume") => None,
             ("Registry", "Check") => Some(Self::Check),
-            ("Admin", "Rebuild") | ("Queues", "RequeueDead") => Some(Self::Long),
+            ("Admin", "Rebuild") => Some(Self::Rebuild),
+            ("Queues", "RequeueDead") => Some(Self::Requeue),
             // A storm of reads does not keep out whoever is to end it.
             ("Registry", "Drain" | "SetCutover") | ("Admin", _) => Some(Self::Admin),
             ("Registry" | "Queues", _) => Some(Self::Call),
@@ -69,7 +72,7 @@ impl Kind {
     fn patience(self) -> Patience {
         let answer = match self {
             Self::Call | Self::Check | Self::Admin => Some(CALL_TIMEOUT.saturating_sub(REQUEST_TIMEOUT)),
-            Self::Long => None,
+            Self::Rebuild | Self::Requeue => None,
         };
         Patience { request: REQUEST_TIMEOUT, answer }
     }
@@ -110,7 +113,8 @@ impl Admission {
             Kind::Call => (|gauges| &gauges.calls, "calls at a time (limits.calls)", self.calls_max),
             Kind::Check => (|gauges| &gauges.checks, "checks at a time (limits.calls)", self.calls_max),
             Kind::Admin => (|gauges| &gauges.admin_calls, "calls of operators at a time", ADMIN_CALLS_MAX),
-            Kind::Long => (|gauges| &gauges.long_calls, "requeues and rebuilds at a time", LONG_CALLS_MAX),
+            Kind::Rebuild => (|gauges| &gauges.rebuilds, "rebuilds at a time", LONG_CALLS_MAX),
+            Kind::Requeue => (|gauges| &gauges.requeues, "requeues at a time", LONG_CALLS_MAX),
         };
         Place::take(&self.gauges, of, max).ok_or_else(|| {
             self.gauges.refused_calls.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(Kind::of("/roster.v1.Registry/Check"), Some(Kind::Check));
         assert_eq!(Kind::of("/roster.v1.Admin/GetStatus"), Some(Kind::Admin));
         assert_eq!(Kind::of("/roster.v1.Registry/Drain"), Some(Kind::Admin));
-        assert_eq!(Kind::of("/roster.v1.Queues/RequeueDead"), Some(Kind::Long));
+        assert_eq!(Kind::of("/roster.v1.Queues/RequeueDead"), Some(Kind::Requeue));
     }
 
     #[tokio::test]

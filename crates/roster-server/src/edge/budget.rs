@@ -13,8 +13,8 @@
 //! says goodbye, a word of an operator) waits behind nobody, or whoever returns in time would be lost.
 //!
 //! # Always true
-//! * **N4, as much as there is**: what is under way and what waits are never more than their bounds; one that is
-//!   larger than its lane lets in at least counts as that.
+//! * **N4, as much as there is**: what is under way and what waits are never more than their bounds, where one counts as
+//!   what its lane lets in at least, if it is larger: of the large, an eighth. So eight of the largest may be under way.
 //! * **N5, room for others**: what waits for room in queues takes at most half of what may wait, and what waits for one
 //!   queue at most half of that.
 
@@ -108,17 +108,6 @@ pub(crate) enum Crowded {
     Queue,
 }
 
-impl Crowded {
-    /// Of `limits.waiting-bytes`, which part that is.
-    pub(crate) fn part(self) -> usize {
-        match self {
-            Self::All => 1,
-            Self::Queues => ROOM_PART,
-            Self::Queue => QUEUE_PART,
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Lane {
     under_way: Arc<Gate>,
@@ -204,7 +193,7 @@ impl Gate {
     fn move_after(&self, place: &mut OwnedSemaphorePermit, took: Duration) {
         let units = place.num_permits();
         if took > LONG {
-            let closing = units.div_ceil(CLOSING_PART);
+            let closing = units / CLOSING_PART;
             let narrower = |open: usize| Some(open.saturating_sub(closing).max(self.least));
             if let Ok(open) = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, narrower) {
                 let closed = open - narrower(open).unwrap_or(open);
@@ -213,7 +202,7 @@ impl Gate {
                 }
             }
         } else {
-            let opening = units.div_ceil(OPENING_PART);
+            let opening = units / OPENING_PART;
             let wider = |open: usize| Some((open + opening).min(self.most));
             if let Ok(open) = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, wider) {
                 self.left.add_permits(wider(open).unwrap_or(open) - open);
@@ -295,6 +284,17 @@ impl Budget {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
         }
         waiting
+    }
+
+    /// The bound that was met with so many bytes, in bytes.
+    pub(crate) fn bound(&self, bytes: usize, crowded: Crowded) -> u64 {
+        let lane = self.lane(bytes);
+        let units = match crowded {
+            Crowded::All => lane.waiting.most,
+            Crowded::Queues => lane.for_room.most,
+            Crowded::Queue => lane.for_queue,
+        };
+        (units * UNIT_BYTES) as u64
     }
 
     pub(crate) fn under_way_bytes(&self) -> u64 {

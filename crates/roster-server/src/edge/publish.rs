@@ -206,14 +206,14 @@ impl PublishStream {
                 if let Some(ticket) = budget.try_enter(bytes) {
                     return Ok((reservation, ticket));
                 }
-                let waiting = budget.wait(bytes).ok_or_else(|| too_much_waits(&self.desk, Crowded::All));
+                let waiting = budget.wait(bytes).ok_or_else(|| too_much_waits(&self.desk, bytes, Crowded::All));
                 let _waiting = waiting.map_err(Refused::Batch)?;
                 let ticket = budget.enter(bytes).await.ok_or_else(|| Refused::Stream(stopping()))?;
                 Ok((reservation, ticket))
             }
             Err(NoRoom::Full(_)) => {
                 let waiting = budget.wait_for_room(&publisher.room.crowd, bytes);
-                let _waiting = waiting.map_err(|crowded| Refused::Batch(too_much_waits(&self.desk, crowded)))?;
+                let _waiting = waiting.map_err(|crowded| Refused::Batch(too_much_waits(&self.desk, bytes, crowded)))?;
                 let reservation = publisher.room.reserve(load).await.map_err(no_room)?;
                 // Who waited for room is not refused for want of a place to wait for the log: it has one.
                 let ticket = budget.enter(bytes).await.ok_or_else(|| Refused::Stream(stopping()))?;
@@ -224,13 +224,13 @@ impl PublishStream {
     }
 }
 
-fn too_much_waits(desk: &Desk, crowded: Crowded) -> v1::Refusal {
+fn too_much_waits(desk: &Desk, bytes: usize, crowded: Crowded) -> v1::Refusal {
     let what = match crowded {
-        Crowded::All => "bytes that wait to be published (limits.waiting-bytes)",
-        Crowded::Queues => "bytes that wait for room in queues (half of limits.waiting-bytes)",
-        Crowded::Queue => "bytes that wait for room in one queue (a quarter of limits.waiting-bytes)",
+        Crowded::All => "bytes of batches of this size that wait to be published (a part of limits.waiting-bytes)",
+        Crowded::Queues => "bytes of such batches that wait for room in queues (a part of limits.waiting-bytes)",
+        Crowded::Queue => "bytes of such batches that wait for room in one queue (a part of limits.waiting-bytes)",
     };
-    too_much(what, desk.limits.waiting_bytes.as_u64() / crowded.part() as u64)
+    too_much(what, desk.queues.budget.bound(bytes, crowded))
 }
 
 enum Refused {
@@ -255,7 +255,9 @@ pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<
         ("", _) => return Err(status_of(&argument("first_sequence without a producer"))),
         (producer, first) => Some(Source { producer: producer_id(producer)?, first }),
     };
+    let turn = if Turns::is_long(request.messages.len()) { desk.turns.take().await } else { None };
     let messages = parse_messages(request.messages).map_err(|refusal| status_of(&refusal))?;
+    drop(turn);
     let (reply, opened) = oneshot::channel();
     let producer = origin.as_ref().map(|origin| origin.producer.clone());
     let mail = BrokerMail::Room { queue: queue.clone(), producer, reply };
@@ -281,7 +283,7 @@ pub(super) async fn publish(desk: &Desk, request: v1::PublishRequest) -> Result<
     let ticket = match budget.try_enter(bytes) {
         Some(ticket) => ticket,
         None => {
-            let _waiting = budget.wait(bytes).ok_or_else(|| status_of(&too_much_waits(desk, Crowded::All)))?;
+            let _waiting = budget.wait(bytes).ok_or_else(|| status_of(&too_much_waits(desk, bytes, Crowded::All)))?;
             budget.enter(bytes).await.ok_or_else(stopping)?
         }
     };

@@ -165,6 +165,7 @@ impl RegistryApi {
         let (main, position, stamp) = self.0.read(read).await?;
         let mut content = Vec::new();
         main.iter().for_each(|main| put_instance(1, main, &mut content));
+        content.shrink_to_fit();
         let instances = usize::from(main.is_some());
         let reading = Reading { content: content.into(), instances, more: false, position, stamp };
         readings.keep(Asked::Main, service, reading.clone());

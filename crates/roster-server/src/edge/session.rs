@@ -17,6 +17,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::budget::Crowded;
 use super::{Desk, Place, Ticket, Turns, send, too_many, too_much};
 use crate::mail::{Attached, DirectorMail, Origin, Request, Submission, WriterMail};
 use crate::session_link::{Outgoing, SessionLink};
@@ -228,8 +229,8 @@ impl SessionStream {
     async fn wait_for_ticket(&self, stream: Attached, bytes: usize) -> Ticketed {
         let budget = &self.desk.budget;
         let Some(_waiting) = budget.wait(bytes) else {
-            let limit = "bytes that wait for the log (limits.waiting-bytes)";
-            return Ticketed::Refused(too_much(limit, self.desk.limits.waiting_bytes.as_u64()));
+            let limit = "bytes of messages of this size that wait for the log (a part of limits.waiting-bytes)";
+            return Ticketed::Refused(too_much(limit, budget.bound(bytes, Crowded::All)));
         };
         tokio::select! {
             entered = self.while_heard(stream, budget.enter(bytes)) => {

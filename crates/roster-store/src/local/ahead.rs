@@ -1,7 +1,7 @@
 //! Room made in advance: zeros behind the last batch of the last segment, for the next batches to be written over.
 //!
 //! A sync of a file that has grown waits until the file system has written down where its new blocks are and how long
-//! it is; over bytes that are there already it does not: two thirds of the time, and less than two thirds of the
+//! it is; over bytes that are there already it does not: half to two thirds of the time, and half to four fifths of the
 //! processor time (docs/performance.md). So when the room is used up, zeros follow the batch in the same sync.
 //!
 //! # Always true

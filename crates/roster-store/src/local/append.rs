@@ -60,7 +60,8 @@ impl<C: Codec> LocalLog<C> {
         if let Err(source) = write_all_at(&*files.active, files.active_len, &self.out) {
             // A part of the frame may be in the file: without it the next frame follows the last whole one.
             let cut = files.active.truncate(files.active_len);
-            files.room_end = 0;
+            // The cut is not synced: the next segment begins only when it is (L11).
+            files.room_end = files.active_len + 1;
             let path = files.active_path.clone();
             if is_full(&source) && cut.is_ok() {
                 self.counters.full += 1;

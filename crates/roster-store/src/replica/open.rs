@@ -110,10 +110,21 @@ pub(super) fn check_whole<C: Codec>(
     let mut report = OpenReport::default();
     let recovered = recover::<C>(disk, directories, manifest, &mut Nobody, &mut report)
         .map_err(|error| ReplicaError::of_open(error, directories.data()))?;
-    match recovered.torn {
-        Some(damage) => Err(ReplicaError::Damaged(damage)),
-        None => Ok((recovered.next, recovered.last_at)),
+    if let Some(damage) = recovered.torn {
+        return Err(ReplicaError::Damaged(damage));
     }
+    if let Some(last) = manifest.segments.last()
+        && let Some(path) = Manifest::path(directories, last.side, &last.segment_name().to_string())
+    {
+        let len = disk.open_to_read(&path).and_then(|file| file.size());
+        let len = len.map_err(|source| IoFailure::new("read the length of", &path, source))?;
+        if len != recovered.active_len {
+            // A log in use has zeros behind its frames, a copy has none: they took the place of frames.
+            let what = "nothing but zeros from here on";
+            return Err(ReplicaError::Damaged(Damage::new(&path, recovered.active_len, what)));
+        }
+    }
+    Ok((recovered.next, recovered.last_at))
 }
 
 /// How much of the last segment counts: what the checkpoint says, and the whole frames after that.

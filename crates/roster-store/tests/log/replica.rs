@@ -330,6 +330,17 @@ fn a_damaged_copy_is_neither_continued_nor_restored() {
             assert!(matches!(ended, Err(RestoreError::Backup(ReplicaError::Damaged(_)))), "{ended:?}");
             assert!(open(&as_disk(&damaged), &LogSettings::new(RESTORED)).is_err(), "no node starts from the half");
         }
+        // Blocks that were lost, and what a log in use would take for room.
+        let emptied = copy.reboot(roster_store::disk::Survival::Kept);
+        let mut zeros = bytes.clone();
+        zeros[64..].fill(0);
+        emptied.put(&Path::new(COPY).join(&name), &zeros);
+        for _ in 0..2 {
+            let opened = replica(&emptied);
+            assert!(matches!(opened, Err(ReplicaError::Damaged(_))), "Y5: zeros at the end of {name}: {opened:?}");
+        }
+        let ended = restored(&emptied);
+        assert!(matches!(ended, Err(RestoreError::Backup(ReplicaError::Damaged(_)))), "{name}: {ended:?}");
         // A file that has lost its end, just between two frames or anywhere.
         let short = copy.reboot(roster_store::disk::Survival::Kept);
         short.put(&Path::new(COPY).join(&name), &bytes[..64]);

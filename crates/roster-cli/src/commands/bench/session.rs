@@ -172,7 +172,10 @@ pub(super) fn register(request_id: u64, registration: v1::Registration) -> v1::O
 pub(super) fn active(result: &v1::Result) -> anyhow::Result<u64> {
     match &result.outcome {
         Some(v1::result::Outcome::Active(active)) => Ok(active.instance_id),
-        Some(v1::result::Outcome::Refusal(refusal)) => bail!("a registration was refused: {}", refusal.message),
+        Some(v1::result::Outcome::Refusal(refusal)) => {
+            // Of several that are refused together only the first has the words.
+            bail!("a registration was refused ({}): {}", refusal.code().as_str_name(), refusal.message)
+        }
         other => bail!("a registration is not active, but {other:?}"),
     }
 }
