@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
@@ -14,7 +15,8 @@ use roster_proto::v1::publish_result::Outcome as Published;
 use roster_proto::v1::refusal::Code;
 use roster_proto::v1::session_request::Request;
 use roster_proto::v1::session_response::Response;
-use roster_server::{Node, Settings, Span};
+use roster_server::{Node, NodeBuilder, Settings, Span};
+use support::held_disk::HeldDisk;
 use support::queues::{Consumer, Producer, create, message, queues};
 use support::{PATIENCE, Session, Watch, channel, member, registry, settings, soon};
 use tempfile::tempdir;
@@ -380,32 +382,39 @@ async fn no_session_is_lost_while_the_node_is_flooded() {
     node.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_small_change_does_not_wait_behind_the_large_messages_of_others() {
-    const SESSIONS: u32 = 16;
+    const SESSIONS: u32 = 32;
     const EACH: u32 = 1_000;
-    let (_directory, node) = start_with(|settings| settings.limits.operation_bytes = ByteSize::kib(512)).await;
-    let mut small = Session::open(&node, 1_000).await;
-    let mut floods = JoinSet::new();
-    for number in 0..SESSIONS {
-        let session = Session::open(&node, 0).await;
-        floods.spawn(async move { flood(session, number, u32::MAX / EACH, EACH).await });
+    let disk = HeldDisk::new(1);
+    let mut settings = Settings { listen: ([127, 0, 0, 1], 0).into(), data_dir: "/data".into(), ..Settings::default() };
+    settings.limits.operation_bytes = ByteSize::kib(512);
+    let node = NodeBuilder::new(settings).disk(Arc::new(disk.clone())).start().await.unwrap();
+    let mut small = Session::open(&node, 0).await;
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        sessions.push(Session::open(&node, 0).await);
     }
-    // How much of the flood went first, of several times the least: the log goes on while this is on its way.
+    let before = position(&node).await;
+
+    // While the log stands still a line forms in front of it.
+    disk.hold(true);
+    let mut floods = JoinSet::new();
+    for (number, session) in (0..).zip(sessions) {
+        floods.spawn(flood(session, number, 1, EACH));
+    }
     let line = u64::from(EACH * SESSIONS) / 2;
-    let going_beside = async {
-        for port in 1.. {
-            let waiting_bytes = 256 * line * 3 / 2;
-            work_until(&node, "a line at the log", |work| work.waiting_operation_bytes > waiting_bytes).await;
-            let before = position(&node).await;
-            if small.up(member("small", port)).await - before < line {
-                return;
-            }
-        }
-    };
-    soon("a change that goes beside the line", going_beside).await;
-    floods.abort_all();
-    drop(small);
+    work_until(&node, "a line at the log", |work| work.waiting_operation_bytes > 256 * line).await;
+    let under_way = work(&node).await.operation_bytes;
+    let small = tokio::spawn(async move { (small.up(member("small", 1)).await, small) });
+    work_until(&node, "a change that goes beside the line", |work| work.operation_bytes > under_way).await;
+    disk.hold(false);
+    let (instance, small) = soon("the change", small).await.unwrap();
+    assert!(instance - before < line, "{} operations went first", instance - before);
+    while let Some(flood) = soon("the flood", floods.join_next()).await {
+        assert_eq!(flood.unwrap(), (EACH, 0));
+    }
+    small.goodbye().await;
     node.shutdown().await.unwrap();
 }
 

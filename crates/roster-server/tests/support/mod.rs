@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, clippy::wildcard_enum_match_arm, reason = "shared by tests, which panic at what is left")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod held_disk;
 pub mod queues;
 
 use std::time::Duration;
